@@ -1,0 +1,90 @@
+"""Fixtures: the real apps once a run, a gateway for a test or for a module, tools that must be there in CI."""
+
+import contextlib
+import os
+import shutil
+
+import pytest
+
+from harness.apps import DjangoApp, FlaskApp
+from harness.gateway import Gateway
+
+_live = []
+
+
+@pytest.fixture(scope="session")
+def django_app(tmp_path_factory):
+    """The Django app under gunicorn: `.url`, `.address`, `.socket`, `.tokens(user)`, `.role_tokens(user)`."""
+    app = DjangoApp(tmp_path_factory.mktemp("django"))
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def flask_app(tmp_path_factory):
+    """The Flask app under gunicorn: `.url`, `.tokens(user)`."""
+    app = FlaskApp(tmp_path_factory.mktemp("flask"))
+    yield app
+    app.stop()
+
+
+@contextlib.contextmanager
+def _gateways(tmp_path_factory):
+    started = []
+
+    def start(toml, env=None, args=(), folder=None, **places):
+        gate = Gateway(folder or tmp_path_factory.mktemp("gateway"), toml, env=env, args=args, **places)
+        started.append(gate)
+        _live.append(gate)
+        return gate
+
+    try:
+        yield start
+        for gate in started:
+            gate.stop()
+    finally:
+        for gate in started:
+            gate.kill()
+            _live.remove(gate)
+
+
+@pytest.fixture
+def gateway(tmp_path_factory):
+    """`gateway(toml, env=None, args=(), folder=None, **places) -> Gateway`, stopped after the test.
+
+    The toml's `{https} {http} {plain} {admin}` become free ports, and `{name}` what `name=` gave. A toml
+    without `[server]` gets the harness's own. At the end SIGTERM must end it with exit code 0.
+    """
+    with _gateways(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def module_gateway(tmp_path_factory):
+    """The same for a whole module."""
+    with _gateways(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def need():
+    """`need("promtool")`: the tool's path. Where it is missing CI fails, elsewhere the test is skipped aloud."""
+
+    def path(tool):
+        found = shutil.which(tool)
+        if found is None:
+            say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            say(f"{tool} is not installed; tests/run says how to get it")
+        return found
+
+    return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what the gateways wrote."""
+    report = yield
+    if report.failed:
+        for gate in _live:
+            report.sections.append((f"gateway {gate.config}", gate.output()[-6000:]))
+    return report
