@@ -1,0 +1,1 @@
+//! Same-site rule for unsafe requests that carry a cookie credential.

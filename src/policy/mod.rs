@@ -1,0 +1,45 @@
+//! PURE: what is decided about a request, as values and functions over values.
+//!
+//! No async, no clock, no I/O. Time comes as an argument. Live traffic, `explain` and the tests
+//! ask the same value.
+
+pub mod cors;
+pub mod csrf;
+pub mod denial;
+pub mod forwarded;
+pub mod headers;
+pub mod host;
+pub mod identity;
+pub mod path;
+pub mod requirement;
+pub mod route;
+pub mod routes;
+pub mod security_headers;
+pub mod websocket;
+
+use http::HeaderName;
+
+/// The whole policy, compiled. Everything a request is judged by.
+#[derive(Debug)]
+pub struct Policy {
+    /// Every route, and how to find the one that fits.
+    pub routes: routes::Routes,
+    /// Whether `//` is merged before matching and forwarding; otherwise it is refused.
+    pub merge_slashes: bool,
+    /// Header names that tell the app who is calling.
+    pub identity: identity::IdentityNames,
+    /// What is removed from requests before forwarding.
+    pub hygiene: headers::Hygiene,
+    /// Whose forwarding headers are believed.
+    pub trusted_proxies: forwarded::TrustedProxies,
+    /// Headers added to answers where the app did not set them.
+    pub security_headers: security_headers::SecurityHeaders,
+    /// The header that carries the request id.
+    pub request_id: HeaderName,
+    /// Header lines that a request may have.
+    pub header_count: usize,
+    /// The rules as tests.
+    pub expectations: Vec<expect::Expectation>,
+}
+
+pub mod expect;
