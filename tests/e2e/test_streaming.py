@@ -199,7 +199,7 @@ def test_100_continue_comes_when_the_app_answers(gate):
 
 def test_a_websocket_passes_bytes_both_ways(gate):
     url = gate.https_url.replace("https", "wss") + "/socket/room?x=1"
-    with connect(url, ssl=gate.tls(), proxy=None, compression=None, origin=gate.https_url) as socket:
+    with connect(url, ssl=gate.tls(), proxy=None, compression=None, origin=gate.https_url, close_timeout=1) as socket:
         handshake = socket.response
         assert handshake.status_code == 101
     with over_tls(gate) as raw:

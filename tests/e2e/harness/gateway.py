@@ -88,7 +88,7 @@ class Gateway:
 
     def render(self, toml):
         """Fills the places: `{https}`, `{http}`, `{plain}`, `{admin}`, and what was given by name."""
-        if "[server]" not in toml:
+        if toml and "[server]" not in toml:
             toml = SERVER + toml
         for name, value in {**self.ports, **self.places}.items():
             toml = toml.replace("{" + name + "}", str(value))
@@ -137,8 +137,10 @@ class Gateway:
         if wait:
             try:
                 wait_for(self.ready, 20, "the gateway to be ready", every=0.03)
-            except BaseException:
+            except BaseException as failure:
                 self.kill()
+                if isinstance(failure, AssertionError) and "the gateway ended" not in str(failure):
+                    raise AssertionError(f"{failure}\n{self.output()[-6000:]}") from None
                 raise
 
     def ready(self):
