@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from harness.certs import Authority
 from harness.pages import PageServer, chromium, fetch
 from harness.tokens import bearer, simplejwt
+from harness.upstreams import server_tls
 
 TOML = """
 [upstream.app]
@@ -26,8 +28,9 @@ preset = "flask-jwt-extended"
 secret = { env = "FLASK_SECRET_KEY" }
 
 [cors.web]
-origins = ["{page}"]
+origins = ["{page}", "{secure_page}"]
 credentials = true
+headers = ["authorization", "content-type", "x-csrf-token"]
 expose = ["x-request-id", "x-refused-by"]
 
 [[route]]
@@ -63,8 +66,10 @@ auth = "public"
 
 
 @pytest.fixture(scope="module")
-def pages():
-    servers = PageServer(), PageServer()
+def pages(tmp_path_factory):
+    """The allowed page, a stranger's, and an allowed one over https: the same site as the gateway, another origin."""
+    pair = Authority().issue_files(tmp_path_factory.mktemp("pages"), "page", common_name="page", names=["localhost"])
+    servers = PageServer(), PageServer(), PageServer(server_tls(*pair))
     yield servers
     for server in servers:
         server.close()
@@ -72,7 +77,7 @@ def pages():
 
 @pytest.fixture(scope="module")
 def gate(module_gateway, django_app, flask_app, pages):
-    return module_gateway(TOML, django=django_app.url, flask=flask_app.url, page=pages[0].origin)
+    return module_gateway(TOML, django=django_app.url, flask=flask_app.url, page=pages[0].origin, secure_page=pages[2].origin)
 
 
 @pytest.fixture(scope="module")
@@ -119,16 +124,21 @@ def test_a_page_reads_the_apps_own_refusals_too(page, gate):
     assert (answer.get("status"), answer["refusedBy"]) == (404, "app")
 
 
-def test_a_cookie_login_across_origins_works_and_unsafe_methods_pass_with_the_double_submit(page, gate):
+def test_a_cookie_login_across_origins_works_and_unsafe_methods_need_the_double_submit(browser, pages, gate):
+    browser.get(pages[2].origin + "/")
     body = json.dumps({"username": "sina", "password": "sina-password"})
     login = fetch(
-        page, gate.https_url + "/login/cookie", method="POST", body=body,
+        browser, gate.https_url + "/login/cookie", method="POST", body=body,
         headers={"Content-Type": "application/json"}, credentials="include",
     )  # fmt: skip
     assert login.get("status") == 200, login
-    me = fetch(page, gate.https_url + "/me", credentials="include")
-    assert me.get("status") in (200, 401), me
-    without = fetch(page, gate.https_url + "/me")
+    me = fetch(browser, gate.https_url + "/me", credentials="include")
+    assert me.get("status") == 200 and json.loads(me["body"])["user"] == "sina", me
+    csrf = browser.execute_script("return document.cookie").split("csrf_access_token=")[1].split(";")[0]
+    for headers, status in (({}, 403), ({"X-CSRF-TOKEN": csrf}, 200)):
+        answer = fetch(browser, gate.https_url + "/me", method="POST", headers=headers, credentials="include")
+        assert answer.get("status") == status, answer
+    without = fetch(browser, gate.https_url + "/me")
     assert without["status"] == 401 and json.loads(without["body"])["code"] == "credentials_missing"
 
 

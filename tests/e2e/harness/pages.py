@@ -12,9 +12,9 @@ PAGE = b"<!doctype html><meta charset=utf-8><title>Page</title><h1>A page on ano
 
 
 class PageServer:
-    """Serves one empty page on a free port: `origin` is `http://localhost:PORT`."""
+    """Serves one empty page on a free port: `origin` is `http://localhost:PORT`, `https:` with `tls` (a context)."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 self.send_response(200)
@@ -27,7 +27,9 @@ class PageServer:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://localhost:{self.server.server_port}"
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.origin = f"{'https' if tls else 'http'}://localhost:{self.server.server_port}"
         threading.Thread(target=functools.partial(self.server.serve_forever, 0.1), daemon=True).start()
 
     def close(self):
