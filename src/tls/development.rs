@@ -1,0 +1,303 @@
+//! The development CA: a local CA and a leaf for `localhost` and every route's hosts.
+//!
+//! Made on the first start and used again, so that a browser is told once to trust the CA. The leaf
+//! is made anew when its names change or its end is near, the CA when its end is near. Keys are
+//! readable by their owner alone from the moment they exist, and written whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::client::WebPkiServerVerifier;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::error::{FileError, TlsError};
+use super::names::CertificateNames;
+use super::pair::Pair;
+use super::{file, provider, server};
+use crate::clock::Timestamp;
+use crate::config::settings::{CertificateFiles, Development};
+
+const DAY: Duration = Duration::from_hours(24);
+/// Life of the CA.
+const CA_DAYS: u32 = 3650;
+/// Life of the leaf: the most that browsers take of public CAs.
+const LEAF_DAYS: u32 = 397;
+/// With fewer days left, a certificate is made anew.
+const RENEW_DAYS: u32 = 30;
+/// Always among the leaf's names.
+const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The leaf's files.
+pub(super) fn files(settings: &Development) -> CertificateFiles {
+    CertificateFiles {
+        cert: settings.folder.join("localhost.pem"),
+        key: settings.folder.join("localhost.key"),
+    }
+}
+
+fn ca_files(settings: &Development) -> CertificateFiles {
+    CertificateFiles {
+        cert: settings.folder.join("portcullis-ca.pem"),
+        key: settings.folder.join("portcullis-ca.key"),
+    }
+}
+
+/// Makes what is missing or used up; does nothing when all is well.
+///
+/// # Errors
+///
+/// [`TlsError`] when the folder cannot be written, or holds files under our names that cannot be
+/// read.
+pub(super) fn ensure(settings: &Development, now: Timestamp) -> Result<(), TlsError> {
+    let names = wanted(settings);
+    if is_fit(settings, &names, now)? {
+        return Ok(());
+    }
+    make_folder(&settings.folder)?;
+    // Two processes that start at once must not write a key of one and a certificate of the other.
+    let _lock = lock(&settings.folder)?;
+    if is_fit(settings, &names, now)? {
+        return Ok(());
+    }
+    let ca = match usable_ca(settings, now)? {
+        Some(ca) => ca,
+        None => make_ca(settings, now)?,
+    };
+    make_leaf(settings, &ca, names, now)
+}
+
+fn wanted(settings: &Development) -> Vec<String> {
+    let own = OWN_NAMES.into_iter();
+    CertificateNames::of_texts(own.chain(settings.names.iter().map(String::as_str))).list()
+}
+
+/// Whether the leaf has these names, will live for a while, and is of the CA beside it.
+fn is_fit(settings: &Development, names: &[String], now: Timestamp) -> Result<bool, TlsError> {
+    let leaf = files(settings);
+    let ca = ca_files(settings).cert;
+    let (Some(pair), Some(ca)) = (
+        unless_broken(Pair::load(&leaf))?,
+        unless_broken(read_ca(&ca))?,
+    ) else {
+        return Ok(false);
+    };
+    tighten(&leaf.key)?;
+    Ok(pair.info.names == names && lives(&pair, now) && is_issued_by(&pair, &ca, now))
+}
+
+fn read_ca(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    let found = file::certificates(path, file::CHAIN_BYTES, 1)?;
+    found.into_iter().next().ok_or(TlsError::NoCertificate {
+        path: path.to_owned(),
+        hint: "",
+    })
+}
+
+/// `None` for what is missing or spoilt and may be replaced; an error for what we may not see.
+fn unless_broken<T>(read: Result<T, TlsError>) -> Result<Option<T>, TlsError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(TlsError::File(FileError::Missing { .. })) => Ok(None),
+        Err(error @ TlsError::File(_)) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn lives(pair: &Pair, now: Timestamp) -> bool {
+    pair.info.not_before <= now
+        && pair.info.not_after.saturating_since(now) > DAY.saturating_mul(RENEW_DAYS)
+}
+
+fn is_issued_by(leaf: &Pair, ca: &CertificateDer<'static>, now: Timestamp) -> bool {
+    use rustls::client::danger::ServerCertVerifier as _;
+    let Ok(roots) = server::roots_of(Path::new(""), std::slice::from_ref(ca)) else {
+        return false;
+    };
+    let Ok(verifier) =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()
+    else {
+        return false;
+    };
+    let (Ok(leaf), Ok(name)) = (
+        leaf.certified.end_entity_cert(),
+        ServerName::try_from("localhost"),
+    ) else {
+        return false;
+    };
+    let seconds = u64::try_from(now.unix_seconds()).unwrap_or(0);
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    verifier
+        .verify_server_cert(leaf, &[], &name, &[], at)
+        .is_ok()
+}
+
+type Ca = Issuer<'static, KeyPair>;
+
+fn usable_ca(settings: &Development, now: Timestamp) -> Result<Option<Ca>, TlsError> {
+    let files = ca_files(settings);
+    let Some(pair) = unless_broken(Pair::load(&files))? else {
+        return Ok(None);
+    };
+    let Some(certificate) = pair.certified.cert.first().filter(|_| lives(&pair, now)) else {
+        return Ok(None);
+    };
+    tighten(&files.key)?;
+    let text = file::read(&files.key, file::KEY_BYTES)?;
+    let ca = std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| KeyPair::from_pem(text).ok())
+        .and_then(|key| Issuer::from_ca_cert_der(certificate, key).ok());
+    Ok(ca)
+}
+
+fn make_ca(settings: &Development, now: Timestamp) -> Result<Ca, TlsError> {
+    let key = KeyPair::generate().map_err(TlsError::Development)?;
+    let mut params = CertificateParams::default();
+    let name = format!("Portcullis development CA {}", fingerprint(&key));
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    lasting(&mut params, now, CA_DAYS);
+    let certificate = params.self_signed(&key).map_err(TlsError::Development)?;
+    let files = ca_files(settings);
+    write(&files.key, &key.serialize_pem(), 0o600)?;
+    write(&files.cert, &certificate.pem(), 0o644)?;
+    Ok(Issuer::new(params, key))
+}
+
+/// Tells CAs apart in a browser's list, where the ones of last year may still stand.
+fn fingerprint(key: &KeyPair) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.public_key_raw());
+    let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:08x}", u32::from_be_bytes(first))
+}
+
+fn make_leaf(
+    settings: &Development,
+    ca: &Ca,
+    names: Vec<String>,
+    now: Timestamp,
+) -> Result<(), TlsError> {
+    let key = KeyPair::generate().map_err(TlsError::Development)?;
+    let mut params = CertificateParams::new(names).map_err(TlsError::Development)?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Portcullis development");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    lasting(&mut params, now, LEAF_DAYS);
+    let certificate = params.signed_by(&key, ca).map_err(TlsError::Development)?;
+    let files = files(settings);
+    write(&files.key, &key.serialize_pem(), 0o600)?;
+    Ok(write(&files.cert, &certificate.pem(), 0o644)?)
+}
+
+/// From the day before `now`, for clocks that are behind.
+fn lasting(params: &mut CertificateParams, now: Timestamp, days: u32) {
+    let (year, month, day) = date(now.saturating_sub(DAY));
+    params.not_before = date_time_ymd(year, month, day);
+    let (year, month, day) = date(now.saturating_add(DAY.saturating_mul(days)));
+    params.not_after = date_time_ymd(year, month, day);
+}
+
+fn date(at: Timestamp) -> (i32, u8, u8) {
+    let at = jiff::Timestamp::from_second(at.unix_seconds()).unwrap_or_default();
+    let date = jiff::tz::Offset::UTC.to_datetime(at);
+    (
+        date.year().into(),
+        date.month().unsigned_abs(),
+        date.day().unsigned_abs(),
+    )
+}
+
+/// The folder, for its owner alone and out of version control where it is new.
+fn make_folder(folder: &Path) -> Result<(), FileError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder
+        .create(folder)
+        .map_err(|source| unwritable(folder, source))?;
+    write(&folder.join(".gitignore"), "*\n", 0o644)
+}
+
+/// Held until dropped, or the process ends.
+fn lock(folder: &Path) -> Result<File, FileError> {
+    let path = folder.join(".lock");
+    let file = options(0o600)
+        .create(true)
+        .open(&path)
+        .map_err(|source| unwritable(&path, source))?;
+    file.lock().map_err(|source| unwritable(&path, source))?;
+    Ok(file)
+}
+
+/// Writes a file whole: beside its place first, then renamed into it.
+fn write(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
+    let beside = PathBuf::from(format!("{}.new", path.display()));
+    let written = (|| {
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = options(mode).create_new(true).open(&beside)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    written.map_err(|source| unwritable(path, source))
+}
+
+fn options(mode: u32) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(mode);
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    options
+}
+
+/// Takes a key from everyone but its owner.
+#[cfg(unix)]
+fn tighten(key: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |source| unwritable(key, source);
+    let mode = fs::metadata(key).map_err(failed)?.permissions().mode();
+    let others = mode & 0o077;
+    if others == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).map_err(failed)
+}
+
+#[cfg(not(unix))]
+fn tighten(_key: &Path) -> Result<(), FileError> {
+    Ok(())
+}
+
+fn unwritable(path: &Path, source: io::Error) -> FileError {
+    FileError::Unwritable {
+        path: path.to_owned(),
+        source,
+    }
+}
