@@ -67,8 +67,10 @@ def me(request):
 @csrf_exempt
 def upload(request):
     """Reads a body block by block and tells its length and hash."""
+    # Django itself sees no body without a Content-Length; the server's own stream ends where chunks end.
+    source = request if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
     digest, length = hashlib.sha256(), 0
-    while block := request.read(65536):
+    while block := source.read(65536):
         digest.update(block)
         length += len(block)
     return JsonResponse({"length": length, "sha256": digest.hexdigest()})
