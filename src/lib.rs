@@ -10,4 +10,5 @@ pub mod clock;
 pub mod config;
 pub mod policy;
 pub mod secret;
+pub mod server;
 pub mod tls;

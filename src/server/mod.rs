@@ -1,0 +1,3 @@
+//! The public door: from an accepted connection to a request for the pipeline.
+
+pub mod proxy_protocol;
