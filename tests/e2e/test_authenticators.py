@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import hmac
 import ssl
+import time
 
 import argon2
 import bcrypt
@@ -12,7 +14,7 @@ import pytest
 from harness.certs import Authority, ec_key, ed_key, public_pem, rsa_key
 from harness.check import refused, seen_by_app
 from harness.raw import over_tls
-from harness.tokens import bearer, signed, simplejwt
+from harness.tokens import b64, bearer, signed, simplejwt
 
 KEY = "ci-key-0123456789abcdef0123456789abcdef"
 TOML = """
@@ -210,11 +212,6 @@ def test_an_algorithm_that_is_not_the_keys_is_refused(gate, keys, folder):
 
 def forged_with_public_key(pem):
     """HS256 under the PEM of the public key (CVE-2016-5431)."""
-    import hmac
-    import time
-
-    from harness.tokens import b64
-
     head = b64({"alg": "HS256", "typ": "JWT"}) + "." + b64({"sub": "1", "exp": int(time.time()) + 600, **ISSUED})
     return head + "." + b64(hmac.new(pem, head.encode(), hashlib.sha256).digest())
 
@@ -282,7 +279,9 @@ def test_a_client_certificate_is_an_identity(gate, authority, folder):
 
 
 def test_a_certificate_of_another_authority_is_refused_in_the_handshake(gate, tmp_path):
-    stranger = Authority("Strangers").issue_files(tmp_path, "ci", common_name="ci", emails=["ci@example.com"], client=True)
+    stranger = Authority("Strangers").issue_files(
+        tmp_path, "ci", common_name="ci", emails=["ci@example.com"], client=True
+    )
     with pytest.raises((httpx.TransportError, ssl.SSLError)), gate.client(cert=stranger) as client:
         client.get("/certificate")
 

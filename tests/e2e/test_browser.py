@@ -77,7 +77,9 @@ def pages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gate(module_gateway, django_app, flask_app, pages):
-    return module_gateway(TOML, django=django_app.url, flask=flask_app.url, page=pages[0].origin, secure_page=pages[2].origin)
+    return module_gateway(
+        TOML, django=django_app.url, flask=flask_app.url, page=pages[0].origin, secure_page=pages[2].origin
+    )
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,9 @@ def test_check_is_content_with_a_good_file(write):
 
 
 def test_check_warns_of_a_secret_in_the_file(write):
-    result = cli("check", write(GOOD.replace('{ env = "DJANGO_SECRET_KEY" }', '"0123456789abcdef0123456789abcdef0123456789"')))
+    result = cli(
+        "check", write(GOOD.replace('{ env = "DJANGO_SECRET_KEY" }', '"0123456789abcdef0123456789abcdef0123456789"'))
+    )
     assert result.code == 0 and "secret" in result.text and "0123456789abcdef" not in result.text
 
 
@@ -119,7 +121,16 @@ def test_explain_goes_step_by_step_in_words_and_in_json(write):
     assert "X-Auth-User" in good.out and "edms" in good.out
     as_json = cli("explain", file, "POST", url, "-H", f"Authorization: Bearer {token}", "--json")
     assert "role_missing" in json.dumps(as_json.json())
-    cors = cli("explain", file, "OPTIONS", url, "-H", "Origin: https://evil.example", "-H", "Access-Control-Request-Method: POST")
+    cors = cli(
+        "explain",
+        file,
+        "OPTIONS",
+        url,
+        "-H",
+        "Origin: https://evil.example",
+        "-H",
+        "Access-Control-Request-Method: POST",
+    )
     assert "origin_not_allowed" in cors.out and "https://page.example.com" in cors.out
 
 
@@ -170,7 +181,9 @@ def test_the_demo_serves_the_five_curl_lines_as_printed(tmp_path, need):
     log = tmp_path / "demo.log"
     env = {key: value for key, value in os.environ.items() if not key.startswith("PORTCULLIS_")}
     with log.open("wb") as out:
-        demo = subprocess.Popen([BINARY, "demo"], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        demo = subprocess.Popen(
+            [BINARY, "demo"], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
     try:
         wait_for(lambda: len(demo_lines(log.read_text())) >= 5 or demo.poll() is not None, 20, "five curl lines")
         time.sleep(0.5)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from harness.certs import Authority
 from harness.gateway import run_binary
 
 BASE = """
@@ -75,13 +76,23 @@ upstream = "app"
 """
     result = check(tmp_path, toml)
     assert result.code == 1, result
-    for mistake in ("workrs", 'drain = "thirty', 'development = "yes"', 'origins = ["*"]', 'path = "api"', 'upstream = "ap"', '["tokn"]'):
+    for mistake in (
+        "workrs",
+        'drain = "thirty',
+        'development = "yes"',
+        'origins = ["*"]',
+        'path = "api"',
+        'upstream = "ap"',
+        '["tokn"]',
+    ):
         line = line_of(toml, mistake)
         assert re.search(rf"gateway\.toml:{line}:\d+", result.text), (mistake, line, result)
     assert "workers" in result.text, "the nearest key"
     assert re.search(r"route\[?.?1?.*upstream", result.text) and '"app"' in result.text or "app" in result.text
     assert "thirty seconds" in result.text, "what was found"
-    assert "auth" in result.text and re.search(r"gateway\.toml:(28|29|30|31):", result.text), "a route without auth is an error"
+    assert "auth" in result.text and re.search(r"gateway\.toml:(28|29|30|31):", result.text), (
+        "a route without auth is an error"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,12 +160,14 @@ def test_an_admin_address_that_is_not_loopback_needs_a_token(tmp_path):
 
 
 def test_a_certificate_that_does_not_fit_its_key_is_refused_at_the_start(tmp_path):
-    from harness.certs import Authority
-
     authority = Authority()
     authority.issue_files(tmp_path, "one", common_name="one", names=["one.example.com"])
     authority.issue_files(tmp_path, "two", common_name="two", names=["two.example.com"])
-    toml = BASE.replace("[tls]\ndevelopment = true\n", "") + ROUTE + '[[tls.certificate]]\ncert = "one.pem"\nkey = "two.key"\n'
+    toml = (
+        BASE.replace("[tls]\ndevelopment = true\n", "")
+        + ROUTE
+        + '[[tls.certificate]]\ncert = "one.pem"\nkey = "two.key"\n'
+    )
     result = check(tmp_path, toml)
     assert result.code == 1 and "two.key" in result.text
     missing = check(tmp_path, toml.replace("two.key", "three.key"))

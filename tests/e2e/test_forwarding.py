@@ -71,7 +71,19 @@ def test_django_believes_the_scheme_and_the_host(gate):
     assert over["is_secure"] is False and over["headers"]["X_FORWARDED_PROTO"] == "http"
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-IP", "Forwarded", "X_Forwarded_Proto", "x_real-ip"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Real-IP",
+        "Forwarded",
+        "X_Forwarded_Proto",
+        "x_real-ip",
+    ],
+)
 def test_forwarding_headers_from_a_stranger_are_written_anew(gate, name):
     seen = seen_by_app(gate.get("/api/echo/", headers=[(name, "203.0.113.9"), (name, "forged")]))
     assert "203.0.113.9" not in str(seen) and "forged" not in str(seen)
@@ -120,7 +132,9 @@ def test_a_trusted_proxy_says_who_calls(gateway, upstream):
 
 def test_forwarded_from_a_trusted_proxy_is_read_too(gateway, upstream):
     gate = gateway(SERVER % 'trusted_proxies = ["127.0.0.1/32"]' + RAW, raw=upstream.url)
-    answer = passed(gate.get("/", door="plain", headers={"Forwarded": 'for="[2001:db8::7]:4711";proto=https;host=a.example.com'}))
+    answer = passed(
+        gate.get("/", door="plain", headers={"Forwarded": 'for="[2001:db8::7]:4711";proto=https;host=a.example.com'})
+    )
     assert upstream.last.all("x-forwarded-proto") == ["https"]
     assert "2001:db8::7" in str(gate.access_line(answer))
 
@@ -383,7 +397,9 @@ def test_a_full_upstream_answers_503_after_the_queue_time(gateway):
 
 
 def test_the_apps_cookies_are_repaired_where_the_file_says_so(gateway):
-    answer = OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: session=1; Path=/\r\nSet-Cookie: other=2; Path=/; Secure\r\n\r\n", 1)
+    answer = OK.replace(
+        b"\r\n\r\n", b"\r\nSet-Cookie: session=1; Path=/\r\nSet-Cookie: other=2; Path=/; Secure\r\n\r\n", 1
+    )
     with RawUpstream(answer=answer) as upstream:
         toml = """
 [upstream.app]
@@ -392,4 +408,8 @@ cookies = { secure = true, http_only = true, same_site = "lax" }
 """
         gate = gateway(toml + ROUTE, raw=upstream.url)
         for cookie in gate.get("/").headers.get_list("set-cookie"):
-            assert cookie.lower().count("secure") == 1 and "httponly" in cookie.lower() and "samesite=lax" in cookie.lower()
+            assert (
+                cookie.lower().count("secure") == 1
+                and "httponly" in cookie.lower()
+                and "samesite=lax" in cookie.lower()
+            )

@@ -96,7 +96,10 @@ def test_whose_refusal_it_was_is_said(gate):
 
 
 def test_a_page_load_gets_a_small_html_page(gate):
-    for headers in ({"Sec-Fetch-Mode": "navigate", "Accept": "*/*"}, {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}):
+    for headers in (
+        {"Sec-Fetch-Mode": "navigate", "Accept": "*/*"},
+        {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
+    ):
         answer = gate.get("/api/echo/", headers=headers)
         assert answer.status_code == 401 and answer.headers["x-refused-by"] == "gateway"
         assert answer.headers["content-type"].startswith("text/html")
@@ -111,7 +114,9 @@ def test_an_html_page_escapes_what_the_client_sent(gate):
 
 
 def test_unauthenticated_page_loads_are_sent_to_the_login(gate):
-    answer = gate.get("/dashboard/reports?month=5&x=a%26b", headers={"Sec-Fetch-Mode": "navigate", "Accept": "text/html"})
+    answer = gate.get(
+        "/dashboard/reports?month=5&x=a%26b", headers={"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+    )
     assert answer.status_code in (302, 303, 307)
     assert answer.headers["location"] == "/accounts/login/?next=%2Fdashboard%2Freports%3Fmonth%3D5%26x%3Da%2526b"
     assert "no-store" in answer.headers["cache-control"]
@@ -142,7 +147,18 @@ def test_limits_of_the_head(gate):
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/../admin", "/api/%2e%2e/x", "/api/a%2fb", "/api/a%5cb", "/api/a\\b", "/api/%00", "/api/%252e%252e/", "/api//x", "/api/./x", "/api/%ff"],
+    [
+        "/api/../admin",
+        "/api/%2e%2e/x",
+        "/api/a%2fb",
+        "/api/a%5cb",
+        "/api/a\\b",
+        "/api/%00",
+        "/api/%252e%252e/",
+        "/api//x",
+        "/api/./x",
+        "/api/%ff",
+    ],
 )
 def test_a_path_that_can_be_read_in_two_ways_is_refused(gate, path):
     with over_tls(gate) as raw:

@@ -121,7 +121,12 @@ def test_files_are_served_with_type_validators_and_ranges(gate):
 
 
 def test_files_never_leave_their_folder(gate):
-    for path in ("/files/../secret.txt", "/files/%2e%2e/secret.txt", "/files/..%2fsecret.txt", "/files/deep/../../secret.txt"):
+    for path in (
+        "/files/../secret.txt",
+        "/files/%2e%2e/secret.txt",
+        "/files/..%2fsecret.txt",
+        "/files/deep/../../secret.txt",
+    ):
         with over_plain(gate) as raw:
             raw.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answer = raw.answer()

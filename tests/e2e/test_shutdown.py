@@ -87,7 +87,8 @@ def test_a_taken_port_ends_the_start_promptly(gate, gateway):
     text = TOML.replace("{django}", "http://127.0.0.1:1")
     with pytest.raises(AssertionError, match="ended with [1-9]"):
         gateway(
-            f'[server]\nhttps = "127.0.0.1:{gate.ports["https"]}"\nadmin = "127.0.0.1:{{admin}}"\n[tls]\ndevelopment = true\n' + text
+            f'[server]\nhttps = "127.0.0.1:{gate.ports["https"]}"\nadmin = "127.0.0.1:{{admin}}"\n[tls]\ndevelopment = true\n'
+            + text
         )
 
 

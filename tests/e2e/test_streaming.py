@@ -172,7 +172,9 @@ def test_an_answer_that_was_cut_off_arrives_as_cut_off(gate, path):
         try:
             client.get(path)
         except Exception as error:
-            assert "StreamReset" in repr(error) or "Protocol" in type(error).__name__ or "Read" in type(error).__name__, error
+            assert (
+                "StreamReset" in repr(error) or "Protocol" in type(error).__name__ or "Read" in type(error).__name__
+            ), error
         else:
             pytest.fail("a cut answer was taken for a whole one over HTTP/2")
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from harness.apps import DJANGO_SECRET_KEY
 from harness.check import passed, refused, seen_by_app
 from harness.tokens import b64, bearer, simplejwt, tampered
 
@@ -144,8 +145,6 @@ def unsigned():
 
 def hs512():
     """Rightly signed with the right secret, by an algorithm that is not listed."""
-    from harness.apps import DJANGO_SECRET_KEY
-
     head = b64({"alg": "HS512", "typ": "JWT"}) + "." + b64({"user_id": "1", "token_type": "access", "exp": 9999999999})
     return head + "." + b64(hmac.new(DJANGO_SECRET_KEY.encode(), head.encode(), hashlib.sha512).digest())
 
@@ -211,8 +210,14 @@ SPELLINGS = [
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 def test_no_spelling_of_an_identity_header_reaches_the_app(gate, people, spelling, http2):
     with gate.client(http2=http2) as client:
-        for path, token in (("/api/echo/", people["tara"]["access"]), ("/api/echo/open/", None), ("/api/echo/optional/", None)):
-            headers = [(spelling, "forged"), (spelling, "forged-again")] + (list(bearer(token).items()) if token else [])
+        for path, token in (
+            ("/api/echo/", people["tara"]["access"]),
+            ("/api/echo/open/", None),
+            ("/api/echo/optional/", None),
+        ):
+            headers = [(spelling, "forged"), (spelling, "forged-again")] + (
+                list(bearer(token).items()) if token else []
+            )
             seen = seen_by_app(client.get(path, headers=headers))["headers"]
             assert "forged" not in json.dumps(seen)
             assert seen.get("X_AUTH_USER") == ("2" if token else None)

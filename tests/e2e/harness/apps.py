@@ -30,9 +30,7 @@ class App:
             "--bind", "127.0.0.1:0", "--bind", f"unix:{self.socket}", *args, target,
         ]  # fmt: skip
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self._command, cwd=APPS / name, env=self._env, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(self._command, cwd=APPS / name, env=self._env, stdout=log, stderr=log)
         self.address = wait_for(self._listening, 30, f"{name} to listen")
         self.url = f"http://{self.address}"
         wait_for(self._answers, 30, f"{name} to answer")
@@ -79,9 +77,7 @@ class DjangoApp(App):
 
     def tokens(self, user, path="/api/token/"):
         """`{access, refresh}` from SimpleJWT's own view; from `/api/login/` with a `roles` claim."""
-        answer = httpx.post(
-            self.url + path, json={"username": user, "password": f"{user}-password"}, trust_env=False
-        )
+        answer = httpx.post(self.url + path, json={"username": user, "password": f"{user}-password"}, trust_env=False)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -216,7 +216,7 @@ class JwksServer(Listener):
             if self.mode == "slow":
                 time.sleep(self.slow_seconds)
             if self.mode == "huge":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"keys\":[")
+                connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"keys":[')
                 for _ in range(2048):
                     connection.sendall(b'{"kty":"oct","kid":"' + b"x" * 65536 + b'"},')
                 return
