@@ -165,3 +165,31 @@ def test_broken_members_are_left_out_one_by_one(start, old):
         gate = start(server.jwks_url)
         wait_for(lambda: get(gate, signed(old, "ES256", kid="old")).status_code == 200, 10, "the good key")
         refused(get(gate, signed(old, "ES256", kid="enc")), 401, "token_key_unknown")
+
+
+def test_the_oidc_preset_finds_the_keys_by_discovery(gateway, django_app):
+    key = rsa_key()
+    with JwksServer(public_jwk(key, "one", "RS256")) as server:
+        toml = """
+[upstream.app]
+servers = ["{django}"]
+
+[auth.token]
+type = "jwt"
+preset = "oidc"
+issuer = "{issuer}"
+audience = "api"
+
+[[route]]
+path = "/api/echo/{*rest}"
+upstream = "app"
+auth = ["token"]
+"""
+        gate = gateway(toml, django=django_app.url, issuer=server.url)
+        claims = {"iss": server.url, "aud": "api"}
+        wait_for(lambda: get(gate, signed(key, "RS256", kid="one", **claims)).status_code == 200, 10, "the keys")
+        refused(
+            get(gate, signed(key, "RS256", kid="one", **{**claims, "iss": "https://else.example"})), 401, "token_issuer"
+        )
+        stranger = signed(rsa_key(), "RS256", kid="one", **claims)
+        refused(get(gate, stranger), 401, "token_signature")

@@ -192,7 +192,7 @@ class WebSocketEcho(Listener):
 
 
 class JwksServer(Listener):
-    """Serves a key set. `mode` is "ok", "down" (closes at once), "error" (500), "slow", "huge", "garbage", "empty"."""
+    """Serves a key set, and the discovery document that names it. `mode` is "ok", "down" (closes at once), "error" (500), "slow", "huge", "garbage", "empty"."""
 
     def __init__(self, *keys, mode="ok", slow_seconds=20, **kind):
         self.keys, self.mode, self.slow_seconds = list(keys), mode, slow_seconds
@@ -221,6 +221,8 @@ class JwksServer(Listener):
                     connection.sendall(b'{"kty":"oct","kid":"' + b"x" * 65536 + b'"},')
                 return
             body = json.dumps({"keys": self.keys}).encode()
+            if b" /.well-known/openid-configuration " in head:
+                body = json.dumps({"issuer": self.url, "jwks_uri": self.jwks_url}).encode()
             status = b"200 OK"
             if self.mode == "garbage":
                 body = b"<html>\x00\xff not keys"
