@@ -6,11 +6,14 @@
 pub mod cors;
 pub mod csrf;
 pub mod denial;
+pub mod expect;
 pub mod forwarded;
 pub mod headers;
 pub mod host;
 pub mod identity;
+mod matcher;
 pub mod path;
+pub mod pattern;
 pub mod requirement;
 pub mod route;
 pub mod routes;
@@ -41,5 +44,3 @@ pub struct Policy {
     /// The rules as tests.
     pub expectations: Vec<expect::Expectation>,
 }
-
-pub mod expect;
