@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod config;
 pub mod policy;
+pub mod reload;
 pub mod secret;
 pub mod server;
 pub mod tls;

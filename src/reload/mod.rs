@@ -1,0 +1,3 @@
+//! How a running gateway takes up changes.
+
+pub mod watch;
