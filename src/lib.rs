@@ -6,6 +6,7 @@
 //! `main · cli · admin · reload · server · pipeline · gateway · tls · upstream · signin · limiter ·
 //! store · auth · telemetry · config · policy · clock · secret`
 
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod policy;

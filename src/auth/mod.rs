@@ -1,0 +1,52 @@
+//! From a credential to an identity.
+//!
+//! [`Authenticators`] is what was assembled from `[auth.*]`; [`Authenticators::identify`] tries a
+//! route's authenticators in order. The parts that decide are pure: `credential` (where one may
+//! sit), `jwt` and `claims` (token, keys, rules, now), `jwks` (parsing). Input and output are at
+//! the edges: key files when assembling, JWKS fetches in [`Authenticators::keep_fresh`].
+//!
+//! Could not find out is `auth_unavailable`; it is never a refusal of the caller and never a pass.
+
+mod api_key;
+mod assertion;
+mod attempt;
+mod authenticators;
+mod basic;
+mod bounded;
+mod certificate;
+mod claims;
+mod credential;
+mod inspect;
+mod json;
+mod jwks;
+mod jwt;
+mod keys;
+mod token;
+mod verdicts;
+mod words;
+
+pub use assertion::Assertions;
+pub use attempt::{Attempt, Request, Try};
+pub use authenticators::Authenticators;
+pub use certificate::{BadCertificate, PeerCertificate};
+pub use inspect::Finding;
+pub use jwks::JwksStatus;
+
+/// A mistake that shows only when what the configuration names is read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct Problem {
+    /// The key's path in the file, such as `auth.edms-token.secret`.
+    pub key: String,
+    /// What is wrong and what to do; never the secret itself.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
