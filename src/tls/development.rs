@@ -60,9 +60,12 @@ pub(super) fn ensure(settings: &Development, now: Timestamp) -> Result<(), TlsEr
     if is_fit(settings, &names, now)? {
         return Ok(());
     }
-    make_folder(&settings.folder)?;
+    let is_new = make_folder(&settings.folder)?;
     // Two processes that start at once must not write a key of one and a certificate of the other.
     let _lock = lock(&settings.folder)?;
+    if is_new {
+        write(&settings.folder.join(".gitignore"), "*\n", 0o644)?;
+    }
     if is_fit(settings, &names, now)? {
         return Ok(());
     }
@@ -219,10 +222,11 @@ fn date(at: Timestamp) -> (i32, u8, u8) {
     )
 }
 
-/// The folder, for its owner alone and out of version control where it is new.
-fn make_folder(folder: &Path) -> Result<(), FileError> {
+/// Makes the folder, for its owner alone. Whether it was not there before: a new one is kept out of
+/// version control, one that the operator made is their own.
+fn make_folder(folder: &Path) -> Result<bool, FileError> {
     if folder.is_dir() {
-        return Ok(());
+        return Ok(false);
     }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -231,15 +235,14 @@ fn make_folder(folder: &Path) -> Result<(), FileError> {
         use std::os::unix::fs::DirBuilderExt;
         builder.mode(0o700);
     }
-    builder
-        .create(folder)
-        .map_err(|source| unwritable(folder, source))?;
-    write(&folder.join(".gitignore"), "*\n", 0o644)
+    let made = builder.create(folder);
+    made.map_err(|source| unwritable(folder, source))?;
+    Ok(true)
 }
 
 /// Held until dropped, or the process ends.
 fn lock(folder: &Path) -> Result<File, FileError> {
-    let path = folder.join(".lock");
+    let path = folder.join(".portcullis.lock");
     let file = options(0o600)
         .create(true)
         .open(&path)
@@ -299,5 +302,166 @@ fn unwritable(path: &Path, source: io::Error) -> FileError {
     FileError::Unwritable {
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::testing::{Client, Ends, tls};
+    use super::super::{Outcome, TlsState};
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_323_045);
+
+    fn settings(folder: &TempDir, names: &[&str]) -> Development {
+        Development {
+            folder: folder.path().join("certs"),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    fn content(settings: &Development) -> [Vec<u8>; 4] {
+        let (ca, leaf) = (ca_files(settings), files(settings));
+        [ca.cert, ca.key, leaf.cert, leaf.key].map(|path| fs::read(path).unwrap())
+    }
+
+    fn is_same_ca(one: &[Vec<u8>; 4], other: &[Vec<u8>; 4]) -> bool {
+        one[..2] == other[..2]
+    }
+
+    fn state(development: Development, now: Timestamp) -> TlsState {
+        let mut settings = tls(Vec::new());
+        settings.development = Some(development);
+        TlsState::load(&settings, None, now).unwrap()
+    }
+
+    #[test]
+    fn whoever_trusts_the_ca_can_connect_to_localhost_and_every_routes_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder, &["app.example.com", "*.api.example.com"]);
+        // As of today, for the client looks at the clock.
+        let state = state(settings.clone(), crate::clock::now());
+        let ca = read_ca(&ca_files(&settings).cert).unwrap();
+        let client = Client {
+            ca: Some(&ca),
+            ..Client::default()
+        };
+        let client = Arc::new(client.config());
+        let shake = |name| Ends::shake(state.server_config(), &client, name);
+        for name in [
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            "app.example.com",
+            "v1.api.example.com",
+        ] {
+            assert!(shake(name).is_ok(), "{name}");
+        }
+        assert!(shake("other.example.com").is_err());
+        assert!(state.warnings(crate::clock::now()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn keys_can_be_read_by_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder, &[]);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        ensure(&settings, NOW).unwrap();
+        for key in [files(&settings).key, ca_files(&settings).key] {
+            assert_eq!(mode(&key), 0o600);
+        }
+        assert_eq!(mode(&settings.folder), 0o700);
+        let ignored = fs::read_to_string(settings.folder.join(".gitignore")).unwrap();
+        assert_eq!(ignored, "*\n");
+        fs::set_permissions(files(&settings).key, fs::Permissions::from_mode(0o644)).unwrap();
+        ensure(&settings, NOW).unwrap();
+        assert_eq!(mode(&files(&settings).key), 0o600);
+    }
+
+    #[test]
+    fn all_is_used_again_on_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder, &["app.example.com"]);
+        ensure(&settings, NOW).unwrap();
+        let made = content(&settings);
+        ensure(&settings, NOW.saturating_add(DAY.saturating_mul(300))).unwrap();
+        assert_eq!(content(&settings), made);
+    }
+
+    #[test]
+    fn the_leaf_is_made_anew_for_other_names_and_before_its_end_and_the_ca_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        ensure(&settings(&folder, &["a.example"]), NOW).unwrap();
+        let settings = settings(&folder, &["b.example"]);
+        let first = content(&settings);
+        ensure(&settings, NOW).unwrap();
+        let second = content(&settings);
+        assert!(is_same_ca(&first, &second) && first[2] != second[2]);
+        ensure(&settings, NOW.saturating_add(DAY.saturating_mul(380))).unwrap();
+        let third = content(&settings);
+        assert!(is_same_ca(&second, &third) && second[2] != third[2]);
+    }
+
+    #[test]
+    fn the_ca_is_made_anew_before_its_end_and_when_it_is_spoilt() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder, &[]);
+        ensure(&settings, NOW).unwrap();
+        let first = content(&settings);
+        let late = NOW.saturating_add(DAY.saturating_mul(3640));
+        ensure(&settings, late).unwrap();
+        let second = content(&settings);
+        assert!(!is_same_ca(&first, &second) && first[2] != second[2]);
+        fs::write(ca_files(&settings).cert, "spoilt").unwrap();
+        ensure(&settings, late).unwrap();
+        assert!(!is_same_ca(&second, &content(&settings)));
+        // A certificate of last year's CA beside this year's is noticed.
+        fs::write(ca_files(&settings).cert, &first[0]).unwrap();
+        assert!(!is_fit(&settings, &wanted(&settings), NOW).unwrap());
+    }
+
+    #[test]
+    fn a_leaf_without_its_ca_key_serves_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder, &[]);
+        ensure(&settings, NOW).unwrap();
+        let leaf = fs::read(files(&settings).cert).unwrap();
+        fs::remove_file(ca_files(&settings).key).unwrap();
+        ensure(&settings, NOW).unwrap();
+        assert_eq!(fs::read(files(&settings).cert).unwrap(), leaf);
+    }
+
+    #[test]
+    fn a_refresh_takes_up_a_new_leaf_when_the_old_ones_end_is_near() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(settings(&folder, &[]), NOW);
+        assert!(matches!(state.refresh(NOW)[0].outcome, Outcome::Unchanged));
+        let late = NOW.saturating_add(DAY.saturating_mul(380));
+        let report = state.refresh(late);
+        assert!(matches!(report[0].outcome, Outcome::Renewed), "{report:?}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("certs"), "a file").unwrap();
+        let error = ensure(&settings(&folder, &[]), NOW).unwrap_err();
+        assert!(error.line().contains("certs"), "{}", error.line());
+    }
+
+    #[test]
+    fn many_that_start_at_once_agree_on_one_pair() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder, &[]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| ensure(&settings, NOW).unwrap());
+            }
+        });
+        assert!(is_fit(&settings, &wanted(&settings), NOW).unwrap());
     }
 }

@@ -17,6 +17,8 @@ mod server;
 mod state;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, LazyLock};
 

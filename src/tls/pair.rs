@@ -279,3 +279,120 @@ fn readable_by_all(path: &Path) -> bool {
 fn readable_by_all(_path: &Path) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::KeyPair;
+
+    use super::super::testing::{Authority, files};
+    use super::*;
+
+    fn refusal(files: &CertificateFiles) -> String {
+        Pair::load(files).unwrap_err().line()
+    }
+
+    #[test]
+    fn keys_of_every_usual_kind_serve() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Authority::new("ca");
+        let kinds = [
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &rcgen::PKCS_ECDSA_P384_SHA384,
+            &rcgen::PKCS_ED25519,
+            &rcgen::PKCS_RSA_SHA256,
+        ];
+        for kind in kinds {
+            let key = KeyPair::generate_for(kind).unwrap();
+            let files = ca
+                .issue_with(&["a.example"], key, |_| {})
+                .put(folder.path(), "a");
+            let pair = Pair::load(&files).unwrap();
+            assert_eq!(pair.info.names, ["a.example"]);
+            assert!(!pair.info.serial.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_cannot_serve_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let issued = Authority::new("ca").issue(&["a.example"]);
+        let files = issued.put(folder.path(), "a");
+        let pem = issued.key.serialize_pem();
+        let der = issued.key.serialize_der();
+        let cases: [(Vec<u8>, &str); 7] = [
+            (Vec::new(), "has no private key in it"),
+            (
+                b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
+                    .to_vec(),
+                "it is encrypted with a password",
+            ),
+            (der, "it seems to be DER"),
+            (issued.pem.into_bytes(), "are `cert` and `key` swapped?"),
+            (pem.replace("-----END", "-----").into_bytes(), "is not sound PEM"),
+            (
+                b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec(),
+                "the private key cannot be used",
+            ),
+            (vec![b'x'; 70_000], "has more than the 65536 bytes"),
+        ];
+        for (content, expected) in cases {
+            fs::write(&files.key, content).unwrap();
+            let refusal = refusal(&files);
+            assert!(refusal.contains(expected), "{refusal}");
+            assert!(refusal.contains("a.key"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_file_that_cannot_serve_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let issued = Authority::new("ca").issue(&["a.example"]);
+        let files = issued.put(folder.path(), "a");
+        let broken_second = format!(
+            "{}-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n",
+            issued.pem
+        );
+        let cases: [(Vec<u8>, &str); 6] = [
+            (Vec::new(), "has no certificate in it"),
+            (issued.der.to_vec(), "it seems to be DER"),
+            (
+                b"-----BEGIN CERTIFICATE-----\n***\n-----END CERTIFICATE-----\n".to_vec(),
+                "is not sound PEM",
+            ),
+            (
+                broken_second.into_bytes(),
+                "certificate 2 is not a sound X.509 certificate",
+            ),
+            (
+                issued.pem.repeat(17).into_bytes(),
+                "has more than 16 certificates",
+            ),
+            (vec![b'x'; 1_100_000], "has more than the 1048576 bytes"),
+        ];
+        for (content, expected) in cases {
+            fs::write(&files.cert, content).unwrap();
+            let refusal = refusal(&files);
+            assert!(refusal.contains(expected), "{refusal}");
+            assert!(refusal.contains("a.pem"), "{refusal}");
+        }
+        fs::remove_file(&files.cert).unwrap();
+        fs::create_dir(&files.cert).unwrap();
+        assert!(refusal(&files).contains("a.pem is not a file"));
+    }
+
+    #[test]
+    fn an_error_never_repeats_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Authority::new("ca");
+        ca.issue(&["a.example"]).put(folder.path(), "a");
+        let other = ca.issue(&["a.example"]);
+        let pem = other.key.serialize_pem();
+        fs::write(files(folder.path(), "a").key, &pem).unwrap();
+        let error = Pair::load(&files(folder.path(), "a")).unwrap_err();
+        let told = format!("{error:?} {}", error.line());
+        let body = pem.lines().nth(1).unwrap();
+        assert!(!told.contains(body.get(..20).unwrap()));
+    }
+}
