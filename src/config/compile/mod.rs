@@ -1,0 +1,204 @@
+//! Raw to compiled: policy and settings that cannot be wrong, or every mistake at once.
+
+mod action;
+mod api_key;
+mod auth;
+mod context;
+mod cors;
+mod expect;
+mod headers;
+mod identity;
+mod jwt;
+mod route;
+mod security_headers;
+mod server;
+mod template;
+mod tls;
+mod upstream;
+
+use std::path::Path;
+
+use super::problem::{Problem, Problems};
+use super::raw::decode::{At, Named};
+use super::raw::{self};
+use super::settings::{Log, LogLevel, Settings};
+use super::source::Environment;
+use crate::policy::Policy;
+use crate::policy::forwarded::TrustedProxies;
+use crate::policy::headers::Hygiene;
+use crate::policy::route::{Action, Route};
+use context::Context;
+
+/// Compiles a file. `None` when something is wrong, and then it stands in the problems.
+pub(super) fn compile<'a>(
+    file: &'a Path,
+    raw: raw::File,
+    environment: &'a dyn Environment,
+    problems: Problems<'a>,
+) -> (Option<(Policy, Settings)>, Problems<'a>) {
+    let mut cx = Context {
+        folder: folder(file),
+        environment,
+        problems,
+        watched: vec![file.to_path_buf()],
+    };
+    let compiled = whole(raw, &mut cx);
+    let compiled = compiled.filter(|_| cx.problems.is_clean());
+    (compiled, cx.problems)
+}
+
+fn folder(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
+    let has_token = raw
+        .admin
+        .as_ref()
+        .is_some_and(|admin| admin.value.token.is_some());
+    let admin = server::admin(raw.admin, cx);
+    let server = server::compile(raw.server, has_token, cx);
+    let (identity, assertion) = identity::compile(raw.identity, cx);
+    let upstream = table(raw.upstream);
+    let auth = table(raw.auth);
+    let upstream_names = names(&upstream);
+    let auth_names = names(&auth);
+    let cors = cors::compile(table(raw.cors), cx);
+    let upstreams = upstream::compile(upstream, cx);
+    let around = route::Surroundings {
+        upstreams: &upstream_names,
+        authenticators: &auth_names,
+        cors: &cors,
+        owned: headers::Owned::new(
+            &identity,
+            server
+                .as_ref()
+                .map_or(&http::HeaderName::from_static("x-request-id"), |s| {
+                    &s.request_id
+                }),
+        ),
+        body_limit: server.as_ref().map_or(0, |server| server.body_limit),
+    };
+    let routes = route::compile(raw.route, &around, cx);
+    let hosts = hosts(&routes);
+    let tls = tls::compile(
+        raw.tls,
+        server.as_ref().map(|server| &server.server),
+        hosts,
+        cx,
+    );
+    let authenticators = auth::compile(auth, &tls, cx);
+    let expectations = expect::compile(raw.expect, &upstream_names, &auth_names, cx);
+    let security_headers = security_headers::compile(raw.security_headers, cx);
+    let log = log(raw.log, cx);
+    warn_of_unused(&routes, &upstream_names, &auth_names, &cors, cx);
+    let routes = route::assemble(routes, cx);
+    let server = server?;
+    let policy = Policy {
+        routes,
+        merge_slashes: server.merge_slashes,
+        hygiene: Hygiene {},
+        identity,
+        trusted_proxies: TrustedProxies {
+            networks: server.trusted,
+        },
+        security_headers,
+        request_id: server.request_id,
+        header_count: server.header_count,
+        expectations,
+    };
+    let settings = Settings {
+        server: server.server,
+        tls,
+        upstreams,
+        authenticators,
+        assertion,
+        log,
+        admin,
+        watched: std::mem::take(&mut cx.watched),
+    };
+    Some((policy, settings))
+}
+
+fn table<T>(raw: Option<At<Named<T>>>) -> Named<T> {
+    raw.map(|raw| raw.value).unwrap_or_default()
+}
+
+fn names<T>(table: &Named<T>) -> Vec<String> {
+    table.0.iter().map(|(name, _)| name.clone()).collect()
+}
+
+/// Every host that a route takes, once.
+fn hosts(routes: &[Route]) -> Vec<String> {
+    let mut hosts: Vec<_> = routes
+        .iter()
+        .flat_map(|route| &route.hosts)
+        .map(ToString::to_string)
+        .collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
+fn log(raw: Option<At<raw::Log>>, cx: &mut Context<'_>) -> Log {
+    let (format, level, access) = match raw {
+        Some(At { value, .. }) => (value.format, value.level, value.access),
+        None => (None, None, None),
+    };
+    let levels = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    Log {
+        json: cx
+            .word(format.as_ref(), &[("json", true), ("text", false)])
+            .unwrap_or(true),
+        level: cx.word(level.as_ref(), levels).unwrap_or(LogLevel::Info),
+        access: access.is_none_or(|access| access.value),
+    }
+}
+
+/// What is defined and never used is often a name that was meant elsewhere.
+fn warn_of_unused(
+    routes: &[Route],
+    upstreams: &[String],
+    authenticators: &[String],
+    cors: &[(
+        String,
+        Option<std::sync::Arc<crate::policy::cors::CorsRule>>,
+    )],
+    cx: &mut Context<'_>,
+) {
+    if !cx.problems.is_clean() {
+        return;
+    }
+    let mut warn = |table: &str, name: &str| {
+        let key = super::places::child(table, name);
+        cx.warn(Problem::new(key, "is not used by any route").of_the_key());
+    };
+    for (index, name) in upstreams.iter().enumerate() {
+        let uses =
+            |route: &Route| matches!(&route.action, Action::Forward(to) if to.upstream.0 == index);
+        if !routes.iter().any(uses) {
+            warn("upstream", name);
+        }
+    }
+    for (index, name) in authenticators.iter().enumerate() {
+        let uses = |route: &Route| route.authenticators.iter().any(|id| id.0 == index);
+        if !routes.iter().any(uses) {
+            warn("auth", name);
+        }
+    }
+    for (name, _) in cors {
+        let uses = |route: &Route| route.cors.as_ref().is_some_and(|rule| *rule.name == **name);
+        if !routes.iter().any(uses) {
+            warn("cors", name);
+        }
+    }
+}

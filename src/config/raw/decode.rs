@@ -1,0 +1,499 @@
+//! Reads values of the merged layers as the types the file's tables are made of.
+//!
+//! Every mistake is noted and reading goes on, so that all of them are told at once. What could
+//! not be read is `None`, and the mistake stands in the problems.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::node::{Data, Node, quote};
+use crate::config::places::{child, element};
+use crate::config::problem::{Problem, Problems, nearest};
+use crate::config::units;
+use crate::secret::Secret;
+
+/// A value and the path of its key.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct At<T> {
+    pub(in crate::config) key: String,
+    pub(in crate::config) value: T,
+}
+
+impl<T> At<T> {
+    /// A mistake in this value.
+    pub(in crate::config) fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::new(self.key.as_str(), message)
+    }
+}
+
+impl At<String> {
+    /// A mistake in this text, which is no secret: it is repeated as what was found.
+    pub(in crate::config) fn wrong(&self, message: impl Into<String>) -> Problem {
+        self.problem(message).found(quote(&self.value))
+    }
+}
+
+/// What can be read from a value.
+pub(in crate::config) trait Decode: Sized {
+    /// Reads the value at `key`, noting what is wrong with it.
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self>;
+}
+
+/// Notes that a value is of the wrong type.
+pub(in crate::config) fn wrong_type<T>(
+    node: &Node,
+    key: &str,
+    expected: &str,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let message = format!("must be {expected}, not {}", node.kind());
+    problems.error(Problem::new(key, message).found(node.describe()));
+    None
+}
+
+/// Like [`wrong_type`] where the value may be a secret.
+pub(in crate::config) fn wrong_secret<T>(
+    node: &Node,
+    key: &str,
+    expected: &str,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let message = format!("must be {expected}, not {}", node.kind());
+    problems.error(Problem::new(key, message));
+    None
+}
+
+/// Notes that something of the contract comes with a later version.
+pub(in crate::config) fn not_yet(what: &str) -> String {
+    format!("{what} is not in this version of Portcullis; leave it out")
+}
+
+/// A table that is being read: knows its keys, so that no other is taken.
+pub(in crate::config) struct Table<'n> {
+    pub(in crate::config) members: &'n BTreeMap<String, Node>,
+    pub(in crate::config) key: &'n str,
+}
+
+impl<'n> Table<'n> {
+    /// Opens a table, noting every key that is not one of `keys`.
+    pub(in crate::config) fn open(
+        node: &'n Node,
+        key: &'n str,
+        keys: &[&str],
+        later: &[&str],
+        problems: &mut Problems<'_>,
+    ) -> Option<Self> {
+        let Data::Table(members) = &node.data else {
+            return wrong_type(node, key, "a table", problems);
+        };
+        for name in members.keys() {
+            if keys.contains(&name.as_str()) {
+                continue;
+            }
+            let path = child(key, name);
+            let problem = if later.contains(&name.as_str()) {
+                Problem::new(path, not_yet(&quote(name)))
+            } else {
+                let where_ = if key.is_empty() {
+                    "of this file"
+                } else {
+                    "of this table"
+                };
+                let near = nearest(name, keys.iter().chain(later).copied());
+                Problem::new(path, format!("is not a key {where_}"))
+                    .found(quote(name))
+                    .allowed(keys.join(", "))
+                    .nearest(near)
+            };
+            problems.error(problem.of_the_key());
+        }
+        Some(Self { members, key })
+    }
+
+    /// Reads one key, where it is there.
+    pub(in crate::config) fn take<T: Decode>(
+        &self,
+        name: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<At<T>> {
+        let node = self.members.get(name)?;
+        At::<T>::read(node, child(self.key, name), problems)
+    }
+
+    /// Reads one key that must be there.
+    pub(in crate::config) fn required<T: Decode>(
+        &self,
+        name: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<At<T>> {
+        if !self.members.contains_key(name) {
+            problems.error(missing(self.key, name));
+        }
+        self.take(name, problems)
+    }
+}
+
+/// A key that must be there and is not.
+pub(in crate::config) fn missing(table: &str, name: &str) -> Problem {
+    Problem::new(child(table, name), "is required and is not there")
+}
+
+impl<T: Decode> At<T> {
+    fn read(node: &Node, key: String, problems: &mut Problems<'_>) -> Option<Self> {
+        let value = T::decode(node, &key, problems)?;
+        Some(Self { key, value })
+    }
+}
+
+/// The name of a key whose field had to be written as `r#type`.
+pub(in crate::config) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', rest @ ..] => match std::str::from_utf8(rest) {
+            Ok(plain) => plain,
+            Err(_) => name,
+        },
+        _ => name,
+    }
+}
+
+/// Declares a table of the file: its keys, their types, the keys that were read before (`also`),
+/// and those that come with a later version.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty,)* } $(also { $($also:literal),* })? $(later { $($later:literal),* $(,)? })?) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $field: Option<$crate::config::raw::decode::At<$ty>>,)*
+        }
+
+        impl $name {
+            /// The keys of this table.
+            pub(in crate::config) const KEYS: &[&str] =
+                &[$($crate::config::raw::decode::plain(stringify!($field)),)* $($($also),*)?];
+            /// The keys of this table that come with a later version.
+            const LATER: &[&str] = &[$($($later),*)?];
+        }
+
+        impl $crate::config::raw::decode::Decode for $name {
+            fn decode(
+                node: &$crate::config::node::Node,
+                key: &str,
+                problems: &mut $crate::config::problem::Problems<'_>,
+            ) -> Option<Self> {
+                use $crate::config::raw::decode::Table;
+                let table = Table::open(node, key, Self::KEYS, Self::LATER, problems)?;
+                use $crate::config::raw::decode::plain;
+                Some(Self { $($field: table.take(plain(stringify!($field)), problems),)* })
+            }
+        }
+    };
+}
+pub(in crate::config) use table;
+
+impl Decode for String {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::Text(text), _) => Some(text.clone()),
+            (Data::Whole(_) | Data::Float(_) | Data::Bool(_), Some(written)) => {
+                Some(written.clone())
+            }
+            _ => wrong_type(node, key, "a string", problems),
+        }
+    }
+}
+
+impl Decode for bool {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match node.data {
+            Data::Bool(truth) => Some(truth),
+            _ => wrong_type(node, key, "true or false", problems),
+        }
+    }
+}
+
+impl Decode for u64 {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match node.data {
+            Data::Whole(number) if number >= 0 => Self::try_from(number).ok(),
+            Data::Whole(_) => {
+                problems.error(Problem::new(key, "must not be negative").found(node.describe()));
+                None
+            }
+            _ => wrong_type(node, key, "a whole number", problems),
+        }
+    }
+}
+
+impl Decode for Duration {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        measured(
+            node,
+            key,
+            "a duration",
+            units::DURATION,
+            units::duration,
+            problems,
+        )
+    }
+}
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::config) struct Size(pub(in crate::config) u64);
+
+impl Decode for Size {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        measured(node, key, "a size", units::SIZE, units::size, problems).map(Self)
+    }
+}
+
+fn measured<T>(
+    node: &Node,
+    key: &str,
+    what: &str,
+    allowed: &str,
+    read: fn(&str) -> Option<T>,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    let text = match (&node.data, &node.written) {
+        (Data::Text(text), _) | (_, Some(text)) => text.as_str(),
+        _ => "",
+    };
+    let value = read(text);
+    if value.is_none() {
+        let problem = Problem::new(key, format!("must be {what}"));
+        problems.error(problem.found(node.describe()).allowed(allowed));
+    }
+    value
+}
+
+/// Any value, as JSON: what a claim is compared with.
+impl Decode for Value {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match &node.data {
+            Data::Text(text) => Some(text.clone().into()),
+            Data::Whole(number) => Some((*number).into()),
+            Data::Bool(truth) => Some((*truth).into()),
+            Data::Float(number) => match serde_json::Number::from_f64(*number) {
+                Some(number) => Some(Self::Number(number)),
+                None => wrong_type(node, key, "a number that JSON can write", problems),
+            },
+            Data::List(list) => elements(list, key, problems)
+                .map(|list: Vec<At<Self>>| list.into_iter().map(|item| item.value).collect()),
+            Data::Table(_) => wrong_type(
+                node,
+                key,
+                "a string, a number, true, false or a list",
+                problems,
+            ),
+        }
+    }
+}
+
+/// A list. From the environment also a plain string, split on commas.
+impl<T: Decode> Decode for Vec<At<T>> {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::List(list), _) => elements(list, key, problems),
+            (_, Some(written)) => {
+                let parts: Vec<_> = split(written)
+                    .map(|part| text_node(part, written))
+                    .collect();
+                elements(&parts, key, problems)
+            }
+            _ => wrong_type(node, key, "a list", problems),
+        }
+    }
+}
+
+fn elements<T: Decode>(
+    list: &[Node],
+    key: &str,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<At<T>>> {
+    let read = |(index, node)| At::read(node, element(key, index), problems);
+    // The readable ones are kept even beside an unreadable one: each may have more to tell.
+    Some(list.iter().enumerate().filter_map(read).collect())
+}
+
+fn text_node(part: &str, written: &str) -> Node {
+    Node {
+        data: Data::Text(part.to_owned()),
+        written: Some(written.to_owned()),
+    }
+}
+
+/// Splits a list kept in one variable: on commas, blanks trimmed, empty parts dropped.
+pub(in crate::config) fn split(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
+/// One value or a list of them.
+#[derive(Debug, Default)]
+pub(in crate::config) struct OneOrMany<T>(pub(in crate::config) Vec<At<T>>);
+
+impl<T: Decode> Decode for OneOrMany<T> {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::List(_), _) => Decode::decode(node, key, problems).map(Self),
+            (_, Some(written)) if written.contains(',') => {
+                Decode::decode(node, key, problems).map(Self)
+            }
+            _ => At::read(node, key.to_owned(), problems).map(|one| Self(vec![one])),
+        }
+    }
+}
+
+/// A list of strings, or the environment variable that holds it.
+#[derive(Debug)]
+pub(in crate::config) enum Strings {
+    Given(Vec<At<String>>),
+    Variable(At<String>),
+}
+
+impl Decode for Strings {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::Table(_), _) => {
+                let table = Table::open(node, key, &["env"], &[], problems)?;
+                table.take("env", problems).map(Self::Variable)
+            }
+            (Data::List(_), _) | (_, Some(_)) => {
+                Decode::decode(node, key, problems).map(Self::Given)
+            }
+            _ => wrong_type(
+                node,
+                key,
+                "a list of strings or { env = \"NAME\" }",
+                problems,
+            ),
+        }
+    }
+}
+
+/// One string, or a list as [`Strings`] takes it.
+#[derive(Debug)]
+pub(in crate::config) struct StringOrStrings(pub(in crate::config) Strings);
+
+impl Decode for StringOrStrings {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::Text(text), None) => {
+                let one = At {
+                    key: key.to_owned(),
+                    value: text.clone(),
+                };
+                Some(Self(Strings::Given(vec![one])))
+            }
+            (Data::Whole(_) | Data::Float(_) | Data::Bool(_), None) => {
+                wrong_type(node, key, "a string or a list of strings", problems)
+            }
+            _ => Strings::decode(node, key, problems).map(Self),
+        }
+    }
+}
+
+/// A value, or `false` to turn it off.
+#[derive(Debug)]
+pub(in crate::config) enum OrFalse<T> {
+    Off,
+    On(At<T>),
+}
+
+impl<T: Decode> Decode for OrFalse<T> {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match node.data {
+            Data::Bool(false) => Some(Self::Off),
+            _ => At::read(node, key.to_owned(), problems).map(Self::On),
+        }
+    }
+}
+
+/// A table whose keys are names, in the order of the names.
+#[derive(Debug)]
+pub(in crate::config) struct Named<T>(pub(in crate::config) Vec<(String, At<T>)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Decode> Decode for Named<T> {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        let Data::Table(members) = &node.data else {
+            return wrong_type(node, key, "a table", problems);
+        };
+        let read = |(name, node): (&String, &Node)| {
+            Some((name.clone(), At::read(node, child(key, name), problems)?))
+        };
+        Some(Self(members.iter().filter_map(read).collect()))
+    }
+}
+
+/// A secret as it is given.
+#[derive(Debug)]
+pub(in crate::config) enum RawSecret {
+    Variable(At<String>),
+    File(At<String>),
+    Plain {
+        value: Secret<String>,
+        /// Whether it stands in the file, where others can read it.
+        in_file: bool,
+    },
+}
+
+impl Decode for RawSecret {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        const EXPECTED: &str = "{ env = \"NAME\" }, { file = \"path\" } or a string";
+        match (&node.data, &node.written) {
+            (Data::Table(table), _) if is_reference(table) || node.written.is_none() => {
+                let table = Table::open(node, key, &["env", "file"], &[], problems)?;
+                match (table.take("env", problems), table.take("file", problems)) {
+                    (Some(name), None) => Some(Self::Variable(name)),
+                    (None, Some(path)) => Some(Self::File(path)),
+                    (Some(_), Some(_)) | (None, None) => {
+                        let problem = Problem::new(key, "must name one of `env` and `file`");
+                        problems.error(problem.allowed(EXPECTED));
+                        None
+                    }
+                }
+            }
+            (_, Some(written)) => Some(Self::Plain {
+                value: Secret::new(written.clone()),
+                in_file: false,
+            }),
+            (Data::Text(text), None) => Some(Self::Plain {
+                value: Secret::new(text.clone()),
+                in_file: true,
+            }),
+            (
+                Data::List(_) | Data::Whole(_) | Data::Float(_) | Data::Bool(_) | Data::Table(_),
+                None,
+            ) => wrong_secret(node, key, EXPECTED, problems),
+        }
+    }
+}
+
+/// A secret in the environment may look like a table and is none.
+fn is_reference(table: &BTreeMap<String, Node>) -> bool {
+    table.len() == 1 && table.keys().all(|key| key == "env" || key == "file")
+}
+
+/// One secret or a list of them: the first signs, all of them verify.
+#[derive(Debug)]
+pub(in crate::config) struct Secrets(pub(in crate::config) Vec<At<RawSecret>>);
+
+impl Decode for Secrets {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::List(list), None) => elements(list, key, problems).map(Self),
+            // A comma may be part of a secret: nothing is split here.
+            _ => At::read(node, key.to_owned(), problems).map(|one| Self(vec![one])),
+        }
+    }
+}

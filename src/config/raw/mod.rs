@@ -1,0 +1,146 @@
+//! A mirror of the file: its tables, their keys and types. Decides nothing.
+//!
+//! A key that is not here is refused. A key of the contract that a later version brings is named
+//! under `later`, and refused with words of its own.
+
+pub(super) mod auth;
+pub(super) mod decode;
+pub(super) mod doors;
+pub(super) mod route;
+
+use decode::{At, Named, OrFalse, Strings, table};
+use serde_json::Value;
+
+use std::time::Duration;
+
+/// The tables of the file, for the names of variables.
+pub(super) const TABLES: &[&str] = &[
+    "server",
+    "tls",
+    "upstream",
+    "auth",
+    "cors",
+    "identity",
+    "route",
+    "expect",
+    "security_headers",
+    "log",
+    "admin",
+];
+
+table! {
+    /// The whole file.
+    File {
+        server: doors::Server,
+        tls: doors::Tls,
+        upstream: Named<doors::Upstream>,
+        auth: Named<auth::Auth>,
+        cors: Named<Cors>,
+        identity: Identity,
+        route: Vec<At<route::Route>>,
+        expect: Vec<At<Expect>>,
+        security_headers: SecurityHeaders,
+        log: Log,
+        admin: Admin,
+    }
+    later { "directory", "session", "token_handler", "rate_limit", "tracing" }
+}
+
+table! {
+    /// `[cors.NAME]`.
+    Cors {
+        origins: Strings,
+        credentials: bool,
+        methods: Strings,
+        headers: decode::StringOrStrings,
+        expose: Strings,
+        max_age: Duration,
+        private_network: bool,
+    }
+}
+
+table! {
+    /// `[identity]`.
+    Identity {
+        preset: String,
+        user: OrFalse<String>,
+        roles: OrFalse<String>,
+        email: OrFalse<String>,
+        name: OrFalse<String>,
+        authenticator: OrFalse<String>,
+        claims: Named<String>,
+        strip: Strings,
+        assertion: Assertion,
+    }
+}
+
+table! {
+    /// `[identity] assertion`.
+    Assertion {
+        header: String,
+        key: String,
+        ttl: Duration,
+        audience: String,
+    }
+}
+
+table! {
+    /// `[[expect]]`.
+    Expect {
+        request: String,
+        r#as: ExpectAs,
+        headers: Named<String>,
+        answer: ExpectAnswer,
+    }
+}
+
+table! {
+    /// `as` of an expectation.
+    ExpectAs {
+        user: String,
+        roles: Vec<At<String>>,
+        email: String,
+        name: String,
+        claims: Named<Value>,
+        authenticator: String,
+    }
+}
+
+table! {
+    /// `answer` of an expectation.
+    ExpectAnswer {
+        status: u64,
+        code: String,
+        forward: String,
+        headers: Named<String>,
+    }
+}
+
+table! {
+    /// `[security_headers]`.
+    SecurityHeaders {
+        hsts: OrFalse<Duration>,
+        hsts_subdomains: bool,
+        hsts_preload: bool,
+        nosniff: bool,
+        frame: OrFalse<String>,
+        referrer: OrFalse<String>,
+        content_security_policy: OrFalse<String>,
+    }
+}
+
+table! {
+    /// `[log]`.
+    Log {
+        format: String,
+        level: String,
+        access: bool,
+    }
+}
+
+table! {
+    /// `[admin]`.
+    Admin {
+        token: decode::RawSecret,
+    }
+}
