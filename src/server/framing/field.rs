@@ -1,0 +1,196 @@
+//! The rules for lines: where one ends, and what a field line may hold (RFC 9112 §2.2, §5).
+//!
+//! Shared by heads and trailers, so that neither is laxer than the other.
+
+use memchr::memchr;
+
+use super::violation::Violation;
+
+/// Longest field name in bytes. Longer ones have overflown counters elsewhere (CVE-2021-40346).
+pub(super) const MAX_NAME: usize = 256;
+
+/// Finds the lines of a section that grows at its end, looking at each byte once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines {
+    /// Where the line that has not ended begins.
+    start: usize,
+    /// Up to where no LF was found.
+    searched: usize,
+}
+
+impl Lines {
+    /// The next whole line of `section`, without its LF.
+    pub(super) fn next<'s>(&mut self, section: &'s [u8]) -> Option<&'s [u8]> {
+        let fresh = section.get(self.searched..)?;
+        let Some(at) = memchr(b'\n', fresh) else {
+            self.searched = section.len();
+            return None;
+        };
+        let end = self.searched + at;
+        let line = section.get(self.start..end)?;
+        self.skip_to(end + 1);
+        Some(line)
+    }
+
+    /// Starts over behind the first `start` bytes of the section.
+    pub(super) fn skip_to(&mut self, start: usize) {
+        self.start = start;
+        self.searched = start;
+    }
+
+    /// Bytes of the section up to the end of the last whole line.
+    pub(super) fn consumed(&self) -> usize {
+        self.start
+    }
+}
+
+/// A line without its CR.
+pub(super) fn without_cr(line: &[u8]) -> Result<&[u8], Violation> {
+    line.strip_suffix(b"\r").ok_or(Violation::BareLf)
+}
+
+/// Splits a field line (without CRLF) into its name and its value, which keeps its blanks.
+pub(super) fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
+    let end = line
+        .iter()
+        .position(|&byte| !is_token(byte))
+        .unwrap_or(line.len());
+    let (name, rest) = line.split_at_checked(end).ok_or(Violation::NoColon)?;
+    let (colon, value) = rest.split_first().ok_or(Violation::NoColon)?;
+    match (name, *colon) {
+        ([], b' ' | b'\t') => Err(Violation::ObsFold),
+        ([], b':') => Err(Violation::EmptyName),
+        (_, b':') => {
+            if name.len() > MAX_NAME {
+                return Err(Violation::NameTooLong);
+            }
+            check_value(value)?;
+            Ok((name, value))
+        }
+        (_, b' ' | b'\t') => Err(blank_in_name(value)),
+        (_, b'\r') => Err(Violation::BareCr),
+        (_, _) => Err(Violation::NameByte),
+    }
+}
+
+/// Tells `Name : value` from a line of words without a colon.
+fn blank_in_name(rest: &[u8]) -> Violation {
+    if memchr(b':', rest).is_some() {
+        Violation::BlankBeforeColon
+    } else {
+        Violation::NoColon
+    }
+}
+
+/// A value holds HTAB, printable ASCII and obs-text (RFC 9110 §5.5); nothing else.
+fn check_value(value: &[u8]) -> Result<(), Violation> {
+    // Without an early way out the compiler looks at many bytes at a time.
+    let spoilt = value
+        .iter()
+        .fold(false, |spoilt, &byte| spoilt | is_control(byte));
+    if !spoilt {
+        return Ok(());
+    }
+    match value.iter().copied().find(|&byte| is_control(byte)) {
+        Some(b'\r') => Err(Violation::BareCr),
+        Some(0) => Err(Violation::Nul),
+        Some(_) | None => Err(Violation::Control),
+    }
+}
+
+/// A control character other than HTAB.
+const fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+/// `tchar` (RFC 9110 §5.6.2).
+pub(super) const fn is_token(byte: u8) -> bool {
+    /// One bit a byte below 128.
+    const TOKEN: u128 = token_bits();
+    byte < 128 && (TOKEN >> byte) & 1 == 1
+}
+
+const fn token_bits() -> u128 {
+    let mut bits = 0_u128;
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            bits |= 1 << byte;
+        }
+        byte += 1;
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_token_and_nothing_else() {
+        assert_eq!(
+            split(b"X-A: b \t"),
+            Ok((&b"X-A"[..], &b" b \t"[..])),
+            "the value keeps its blanks"
+        );
+        assert_eq!(split(b""), Err(Violation::NoColon));
+        assert_eq!(split(b"words"), Err(Violation::NoColon));
+        assert_eq!(split(b"two words"), Err(Violation::NoColon));
+        assert_eq!(split(b": x"), Err(Violation::EmptyName));
+        assert_eq!(split(b" X: y"), Err(Violation::ObsFold));
+        assert_eq!(split(b"\tX: y"), Err(Violation::ObsFold));
+        assert_eq!(split(b"X : y"), Err(Violation::BlankBeforeColon));
+        assert_eq!(split(b"X\t: y"), Err(Violation::BlankBeforeColon));
+        for byte in 0..=255_u8 {
+            let line = [b'X', byte, b':', b'v'];
+            let expected = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&byte);
+            assert_eq!(split(&line).is_ok(), expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn a_value_holds_no_control_character_but_a_tab() {
+        for byte in 0..=255_u8 {
+            let line = [b'X', b':', b'a', byte, b'b'];
+            let expected = match byte {
+                b'\t' | b' '..=0x7e | 0x80.. => Ok(()),
+                0 => Err(Violation::Nul),
+                b'\r' => Err(Violation::BareCr),
+                _ => Err(Violation::Control),
+            };
+            assert_eq!(split(&line).map(|_| ()), expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn lines_are_found_however_the_section_grows() {
+        let section = b"one\r\ntwo\r\nthr";
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        for end in 0..=section.len() {
+            while let Some(line) = lines.next(&section[..end]) {
+                found.push(line.to_vec());
+            }
+        }
+        assert_eq!(found, [b"one\r".to_vec(), b"two\r".to_vec()]);
+        assert_eq!(lines.consumed(), 10);
+    }
+}

@@ -1,0 +1,58 @@
+//! A deadline that costs nothing while it keeps moving later.
+//!
+//! The runtime's timer is armed once and left alone: when it fires before the deadline that then
+//! holds, it is armed anew. So a deadline per request needs no timer operation per request.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::{Sleep, sleep_until};
+
+use crate::clock;
+
+/// One deadline at a time, or none.
+#[derive(Debug, Default)]
+pub(super) struct Deadline {
+    at: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// Whether it is set.
+    pub(super) fn runs(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Sets it, in place of what was set before. A wait too long to be told apart from for ever
+    /// has no end.
+    pub(super) fn start(&mut self, wait: Duration) {
+        self.at = clock::monotonic().checked_add(wait);
+    }
+
+    /// Takes it back. The timer stays as it is.
+    pub(super) fn clear(&mut self) {
+        self.at = None;
+    }
+
+    /// Ready when the deadline is over; the task is woken then. Never ready when none is set.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+        if sleep.deadline().into_std() > at {
+            sleep.as_mut().reset(at.into());
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if clock::monotonic() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at.into());
+        }
+        Poll::Pending
+    }
+}
