@@ -87,9 +87,22 @@ impl Authenticators {
         names: &IdentityNames,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
+        Self::assemble_all(&settings.authenticators, names, previous)
+    }
+
+    /// The same from the authenticators alone.
+    ///
+    /// # Errors
+    ///
+    /// Every problem with the keys and files that the configuration names, all at once.
+    pub fn assemble_all(
+        settings: &[settings::Authenticator],
+        names: &IdentityNames,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut readers = Vec::with_capacity(settings.authenticators.len());
-        for one in &settings.authenticators {
+        let mut readers = Vec::with_capacity(settings.len());
+        for one in settings {
             let before = previous.and_then(|all| all.named(&one.name));
             let same_names = previous.is_some_and(|all| all.names == *names);
             let kept = before.filter(|_| same_names);

@@ -50,3 +50,6 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod jose_vectors;

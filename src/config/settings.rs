@@ -253,7 +253,8 @@ pub struct Jwt {
     pub audience: Vec<String>,
     /// For `exp` and `nbf`.
     pub leeway: Duration,
-    /// Claims (dotted paths) that must equal a value.
+    /// Claims (dotted paths) that must equal a value; with [`Value::Null`], which no file can
+    /// say, they must only be there.
     pub require: Vec<(String, Value)>,
     /// Where tokens are looked for, in order; at least one.
     pub sources: Vec<Source>,
