@@ -78,7 +78,7 @@ impl Places {
         let mut rest = parent(key);
         while let Some(around) = rest {
             if let Some(spot) = self.spots.get(around) {
-                return Some(self.at(spot.key));
+                return Some(self.at(spot.value));
             }
             rest = parent(around);
         }
@@ -257,7 +257,7 @@ mod tests {
     fn what_is_missing_is_placed_at_the_table_around_it() {
         let places = places("[a]\nx = 1\n[[route]]\npath = \"/\"\n");
         assert_eq!(spot(places.locate("route[0].auth")), (3, 1));
-        assert_eq!(spot(places.locate("a.y.z")), (1, 2));
+        assert_eq!(spot(places.locate("a.y.z")), (1, 1));
         assert_eq!(places.locate("nowhere"), None);
     }
 
@@ -266,7 +266,7 @@ mod tests {
         let places = places("[up.\"a.b\"]\nservers = [\n  \"x\",\n  { url = \"y\" },\n]\n");
         assert_eq!(spot(places.locate("up.\"a.b\".servers[0]")), (3, 3));
         assert_eq!(spot(places.locate("up.\"a.b\".servers[1].url")), (4, 11));
-        assert_eq!(spot(places.locate("up.\"a.b\".nope")), (1, 5));
+        assert_eq!(spot(places.locate("up.\"a.b\".nope")), (1, 1));
     }
 
     #[test]

@@ -218,6 +218,15 @@ impl<'a> Problems<'a> {
         }
     }
 
+    /// Notes a mistake that may be one of very many: the words are made only where it is listed.
+    pub(super) fn error_with(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.errors.len() < MOST {
+            self.error(problem());
+        } else {
+            self.unlisted = self.unlisted.saturating_add(1);
+        }
+    }
+
     /// Notes something that works and should not stay.
     pub(super) fn warn(&mut self, problem: Problem) {
         if self.warnings.len() < MOST {

@@ -70,6 +70,23 @@ pub(in crate::config) fn not_yet(what: &str) -> String {
     format!("{what} is not in this version of Portcullis; leave it out")
 }
 
+fn unknown_key(table: &str, name: &str, keys: &[&str], later: &[&str]) -> Problem {
+    let path = child(table, name);
+    if later.contains(&name) {
+        return Problem::new(path, not_yet(&quote(name))).of_the_key();
+    }
+    let whose = if table.is_empty() {
+        "of this file"
+    } else {
+        "of this table"
+    };
+    Problem::new(path, format!("is not a key {whose}"))
+        .found(quote(name))
+        .allowed(keys.join(", "))
+        .nearest(nearest(name, keys.iter().chain(later).copied()))
+        .of_the_key()
+}
+
 /// A table that is being read: knows its keys, so that no other is taken.
 pub(in crate::config) struct Table<'n> {
     pub(in crate::config) members: &'n BTreeMap<String, Node>,
@@ -92,22 +109,7 @@ impl<'n> Table<'n> {
             if keys.contains(&name.as_str()) {
                 continue;
             }
-            let path = child(key, name);
-            let problem = if later.contains(&name.as_str()) {
-                Problem::new(path, not_yet(&quote(name)))
-            } else {
-                let where_ = if key.is_empty() {
-                    "of this file"
-                } else {
-                    "of this table"
-                };
-                let near = nearest(name, keys.iter().chain(later).copied());
-                Problem::new(path, format!("is not a key {where_}"))
-                    .found(quote(name))
-                    .allowed(keys.join(", "))
-                    .nearest(near)
-            };
-            problems.error(problem.of_the_key());
+            problems.error_with(|| unknown_key(key, name, keys, later));
         }
         Some(Self { members, key })
     }
