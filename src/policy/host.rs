@@ -86,7 +86,7 @@ fn parse_ipv6(rest: &str) -> Result<Authority<'_>, BadHost> {
 }
 
 /// Digits alone, no sign, no leading zero: what every server reads alike.
-fn parse_port(text: &str) -> Result<u16, BadHost> {
+pub(super) fn parse_port(text: &str) -> Result<u16, BadHost> {
     let digits = text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || text.starts_with('0') {
         return Err(BadHost::Port);
@@ -163,6 +163,19 @@ impl Authority<'_> {
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// Whether this is how the authority is written, byte for byte.
+    #[must_use]
+    pub fn is_written(&self, text: &str) -> bool {
+        let port = text.strip_prefix(&*self.host);
+        port.is_some_and(|port| match self.port {
+            None => port.is_empty(),
+            Some(wanted) => {
+                let told = port.strip_prefix(':').map(parse_port);
+                told.is_some_and(|told| told == Ok(wanted))
+            }
+        })
     }
 
     /// The same, holding its own text.
