@@ -21,11 +21,12 @@ use std::path::Path;
 use super::problem::{Problem, Problems};
 use super::raw::decode::{At, Named};
 use super::raw::{self};
-use super::settings::{Log, LogLevel, Settings};
+use super::settings::{Authenticator, AuthenticatorKind, Log, LogLevel, Settings, Source};
 use super::source::Environment;
 use crate::policy::Policy;
 use crate::policy::forwarded::TrustedProxies;
 use crate::policy::headers::Hygiene;
+use crate::policy::identity::IdentityNames;
 use crate::policy::route::{Action, Route};
 use context::Context;
 
@@ -100,11 +101,9 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let policy = Policy {
         routes,
         merge_slashes: server.merge_slashes,
-        hygiene: Hygiene {},
+        hygiene: hygiene(&identity, &server, &authenticators),
         identity,
-        trusted_proxies: TrustedProxies {
-            networks: server.trusted,
-        },
+        trusted_proxies: TrustedProxies::new(server.trusted),
         security_headers,
         request_id: server.request_id,
         header_count: server.header_count,
@@ -121,6 +120,27 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         watched: std::mem::take(&mut cx.watched),
     };
     Some((policy, settings))
+}
+
+/// What is removed from requests. Headers that hold a credential of some authenticator pass.
+fn hygiene(
+    identity: &IdentityNames,
+    server: &server::Compiled,
+    authenticators: &[Authenticator],
+) -> Hygiene {
+    let sources = authenticators.iter().flat_map(|auth| match &auth.kind {
+        AuthenticatorKind::Jwt(jwt) => jwt.sources.as_slice(),
+        AuthenticatorKind::ApiKey(keys) => keys.sources.as_slice(),
+        AuthenticatorKind::Basic(_) | AuthenticatorKind::ClientCertificate(_) => &[],
+    });
+    let credentials = sources.filter_map(|source| match source {
+        Source::Header(name) => Some(name),
+        Source::Cookie(_)
+        | Source::Query(_)
+        | Source::WebSocketQuery(_)
+        | Source::WebSocketProtocol => None,
+    });
+    Hygiene::compile(identity, server.keeps_underscores, &server.request_id).admitting(credentials)
 }
 
 fn table<T>(raw: Option<At<Named<T>>>) -> Named<T> {
