@@ -13,4 +13,5 @@ pub mod policy;
 pub mod reload;
 pub mod secret;
 pub mod server;
+pub mod telemetry;
 pub mod tls;

@@ -1,0 +1,361 @@
+//! Turns the cells into what the registry renders. Runs when Prometheus asks, never before.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto;
+
+use crate::clock;
+use crate::telemetry::cells::Observed;
+use crate::telemetry::metrics::{Door, Refused, Shared};
+use crate::telemetry::names::{self, Kind, Metric};
+use crate::telemetry::process;
+use crate::telemetry::reading::Reading;
+use crate::telemetry::tables::{RouteMetrics, Tables};
+
+/// Collects everything of [`names::ALL`].
+pub(super) struct Collect {
+    shared: Arc<Shared>,
+    descriptions: Vec<Desc>,
+}
+
+impl Collect {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let describe = |metric: &&Metric| {
+            let labels = metric.labels.iter().map(|&label| label.to_owned());
+            let (name, help) = (metric.name.to_owned(), metric.help.to_owned());
+            Desc::new(name, help, labels.collect(), HashMap::new()).ok()
+        };
+        Self {
+            shared,
+            descriptions: names::ALL.iter().filter_map(describe).collect(),
+        }
+    }
+}
+
+impl Collector for Collect {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        let mut page = Page::default();
+        let tables = self.shared.tables.load_full();
+        routes(&mut page, &tables);
+        auth(&mut page, &tables);
+        connections(&mut page, &self.shared);
+        reading(&mut page, &self.shared.reading());
+        gateway(&mut page, &self.shared);
+        process(&mut page);
+        page.families
+    }
+}
+
+/// The families gathered so far.
+#[derive(Default)]
+struct Page {
+    families: Vec<proto::MetricFamily>,
+}
+
+impl Page {
+    /// Adds one metric with its samples.
+    fn add(&mut self, metric: &'static Metric, fill: impl FnOnce(&mut Samples)) {
+        let mut samples = Samples {
+            metric,
+            rows: Vec::new(),
+        };
+        fill(&mut samples);
+        let mut family = proto::MetricFamily::default();
+        family.set_name(metric.name.to_owned());
+        family.set_help(metric.help.to_owned());
+        family.set_field_type(match metric.kind {
+            Kind::Counter => proto::MetricType::COUNTER,
+            Kind::Gauge => proto::MetricType::GAUGE,
+            Kind::Histogram => proto::MetricType::HISTOGRAM,
+        });
+        family.set_metric(samples.rows);
+        self.families.push(family);
+    }
+
+    /// Adds one metric with one sample and no labels.
+    fn one(&mut self, metric: &'static Metric, value: impl Value) {
+        self.add(metric, |samples| samples.add(&[], value));
+    }
+}
+
+/// The samples of one metric.
+struct Samples {
+    metric: &'static Metric,
+    rows: Vec<proto::Metric>,
+}
+
+impl Samples {
+    /// Adds a sample; the label values stand in the order of the table.
+    fn add(&mut self, labels: &[&str], value: impl Value) {
+        let mut row = proto::Metric::from_label(self.labels(labels));
+        match self.metric.kind {
+            Kind::Counter => {
+                let mut counter = proto::Counter::default();
+                counter.set_value(value.float());
+                row.set_counter(counter);
+            }
+            Kind::Gauge | Kind::Histogram => {
+                let mut gauge = proto::Gauge::default();
+                gauge.set_value(value.float());
+                row.set_gauge(gauge);
+            }
+        }
+        self.rows.push(row);
+    }
+
+    fn observed(&mut self, labels: &[&str], read: &Observed) {
+        let bucket = |(end, count): &(f64, u64)| {
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(*end);
+            bucket.set_cumulative_count(*count);
+            bucket
+        };
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(read.buckets.iter().map(bucket).collect());
+        histogram.set_sample_count(read.count);
+        histogram.set_sample_sum(read.sum_s);
+        let mut row = proto::Metric::from_label(self.labels(labels));
+        row.set_histogram(histogram);
+        self.rows.push(row);
+    }
+
+    fn labels(&self, values: &[&str]) -> Vec<proto::LabelPair> {
+        debug_assert_eq!(
+            values.len(),
+            self.metric.labels.len(),
+            "{}",
+            self.metric.name
+        );
+        let pairs = self.metric.labels.iter().zip(values).map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        pairs.collect()
+    }
+}
+
+/// A number as Prometheus takes it: a float.
+trait Value {
+    fn float(self) -> f64;
+}
+
+macro_rules! value {
+    ($($number:ty)+) => {$(
+        impl Value for $number {
+            #[expect(clippy::cast_precision_loss, reason = "a float is what Prometheus reads")]
+            fn float(self) -> f64 {
+                self as f64
+            }
+        }
+    )+};
+}
+
+value!(u64 i64 usize);
+
+impl Value for f64 {
+    fn float(self) -> f64 {
+        self
+    }
+}
+
+impl Value for bool {
+    fn float(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+}
+
+/// What was counted by route.
+fn routes(page: &mut Page, tables: &Tables) {
+    let mut all: Vec<&RouteMetrics> = tables.routes.iter().map(|slot| &*slot.metrics).collect();
+    // The same label twice would spoil the whole page.
+    all.sort_unstable_by(|a, b| a.label.cmp(&b.label));
+    all.dedup_by(|a, b| a.label == b.label);
+    // A route that nothing was asked of has no samples yet: ten thousand routes are a small page.
+    all.push(&tables.elsewhere);
+    page.add(&names::REQUESTS, |samples| {
+        for route in &all {
+            for (method, by_status) in route.by_method() {
+                for (status, count) in by_status.read() {
+                    samples.add(&[&route.label, method, status], count);
+                }
+            }
+        }
+    });
+    page.add(&names::DENIALS, |samples| {
+        for route in &all {
+            for (code, count) in route.denials.read() {
+                samples.add(&[&route.label, code.as_str()], count);
+            }
+        }
+    });
+    page.add(&names::OBSERVED_DENIALS, |samples| {
+        for route in &all {
+            for (code, count) in route.observed.read() {
+                samples.add(&[&route.label, code.as_str()], count);
+            }
+        }
+    });
+    page.add(&names::ROUTE_OBSERVES, |samples| {
+        let observing = tables.routes.iter().filter(|slot| slot.observes);
+        let labels: BTreeSet<&str> = observing.map(|slot| &*slot.metrics.label).collect();
+        for label in labels {
+            samples.add(&[label], true);
+        }
+    });
+    all.retain(|route| route.is_used());
+    page.add(&names::GATEWAY_SECONDS, |samples| {
+        for route in &all {
+            samples.observed(&[&route.label], &route.gateway_seconds.read());
+        }
+    });
+    page.add(&names::APP_SECONDS, |samples| {
+        let read = all.iter().map(|route| (route, route.app_seconds.read()));
+        for (route, read) in read.filter(|(_, read)| read.count > 0) {
+            samples.observed(&[&route.label], &read);
+        }
+    });
+    let mut counter = |metric: &'static Metric, read: fn(&RouteMetrics) -> u64| {
+        page.add(metric, |samples| {
+            for route in &all {
+                samples.add(&[&route.label], read(route));
+            }
+        });
+    };
+    counter(&names::REQUEST_BYTES, |route| route.request_bytes.get());
+    counter(&names::RESPONSE_BYTES, |route| route.response_bytes.get());
+    counter(&names::ANSWERS_CUT_OFF, |route| route.cut_off.get());
+}
+
+/// What was counted by authenticator and cross-origin rule.
+fn auth(page: &mut Page, tables: &Tables) {
+    page.add(&names::AUTH_VERDICTS, |samples| {
+        for known in &tables.authenticators {
+            samples.add(&[&known.label, "ok"], known.valid.get());
+            for (code, count) in known.refused.read() {
+                samples.add(&[&known.label, code.as_str()], count);
+            }
+        }
+    });
+    page.add(&names::AUTH_REUSED, |samples| {
+        for known in &tables.authenticators {
+            samples.add(&[&known.label], known.reused.get());
+        }
+    });
+    page.add(&names::PREFLIGHTS, |samples| {
+        for rule in &tables.preflights {
+            samples.add(&[&rule.label, "allowed"], rule.allowed.get());
+            samples.add(&[&rule.label, "refused"], rule.refused.get());
+        }
+    });
+}
+
+fn connections(page: &mut Page, shared: &Shared) {
+    page.add(&names::CONNECTIONS, |samples| {
+        for door in Door::ALL {
+            samples.add(&[door.as_str()], shared.door(door).open.get());
+        }
+    });
+    page.add(&names::CONNECTIONS_ACCEPTED, |samples| {
+        for door in Door::ALL {
+            samples.add(&[door.as_str()], shared.door(door).accepted.get());
+        }
+    });
+    page.add(&names::CONNECTIONS_REFUSED, |samples| {
+        for reason in Refused::ALL {
+            samples.add(&[reason.as_str()], shared.refused(reason).get());
+        }
+    });
+    page.one(&names::REQUESTS_IN_FLIGHT, shared.in_flight.get());
+    page.one(&names::WEBSOCKETS, shared.websockets.get());
+    page.one(&names::WEBSOCKETS_OPENED, shared.websockets_opened.get());
+}
+
+/// What other rooms know.
+fn reading(page: &mut Page, reading: &Reading) {
+    use crate::telemetry::reading::{JwksReading, ServerReading};
+    let mut server = |metric: &'static Metric, read: fn(&ServerReading) -> u64| {
+        page.add(metric, |samples| {
+            for server in &reading.servers {
+                samples.add(&[&server.upstream, &server.server], read(server));
+            }
+        });
+    };
+    server(&names::SERVER_UP, |server| u64::from(server.up));
+    server(&names::SERVER_IN_FLIGHT, |server| server.in_flight as u64);
+    server(&names::SERVER_CONNECTIONS, |server| {
+        server.connections as u64
+    });
+    server(&names::SERVER_REQUESTS, |server| server.counts.requests);
+    server(&names::SERVER_FAILURES, |server| server.counts.failures);
+    server(&names::SERVER_RETRIES, |server| server.counts.retries);
+    server(&names::SERVER_QUEUE_TIMEOUTS, |server| {
+        server.counts.queue_timeouts
+    });
+    let now = clock::now();
+    let mut jwks = |metric: &'static Metric, read: &dyn Fn(&JwksReading) -> Option<f64>| {
+        page.add(metric, |samples| {
+            for set in &reading.jwks {
+                if let Some(value) = read(set) {
+                    samples.add(&[&set.authenticator], value);
+                }
+            }
+        });
+    };
+    jwks(&names::JWKS_LAST_SUCCESS, &|set| {
+        let at = set.age.map(|age| now.saturating_sub(age).unix_seconds());
+        Some(at.unwrap_or(0).float())
+    });
+    jwks(&names::JWKS_AGE, &|set| {
+        set.age.map(|age| age.as_secs_f64())
+    });
+    jwks(&names::JWKS_FAILURES, &|set| Some(set.failures.float()));
+    jwks(&names::JWKS_KEYS, &|set| Some(set.keys.float()));
+    page.add(&names::CERTIFICATE_NOT_AFTER, |samples| {
+        for certificate in &reading.certificates {
+            samples.add(&[&certificate.file], certificate.not_after.unix_seconds());
+        }
+    });
+    page.one(&names::VERDICTS_CACHED, reading.cached_verdicts);
+}
+
+/// The gateway itself.
+fn gateway(page: &mut Page, shared: &Shared) {
+    page.add(&names::RELOADS, |samples| {
+        samples.add(&["ok"], shared.reloads_ok.get());
+        samples.add(&["failed"], shared.reloads_failed.get());
+    });
+    page.one(&names::LAST_RELOAD_OK, shared.last_reload_failed.get() == 0);
+    page.one(&names::LAST_RELOAD_TIME, shared.loaded_at.get());
+    page.one(&names::LOG_LINES_DROPPED, shared.log.dropped_lines());
+    page.add(&names::BUILD_INFO, |samples| {
+        samples.add(&[env!("CARGO_PKG_VERSION")], true);
+    });
+    let up = clock::now().saturating_since(shared.started);
+    page.one(&names::UPTIME, up.as_secs_f64());
+}
+
+/// The process, where the system tells.
+fn process(page: &mut Page) {
+    let process = process::read();
+    let mut one = |metric: &'static Metric, value: Option<f64>| {
+        if let Some(value) = value {
+            page.one(metric, value);
+        }
+    };
+    one(&names::PROCESS_CPU, process.cpu_s);
+    one(
+        &names::PROCESS_MEMORY,
+        process.resident_bytes.map(Value::float),
+    );
+    one(&names::PROCESS_OPEN_FDS, process.open_fds.map(Value::float));
+    one(&names::PROCESS_THREADS, process.threads.map(Value::float));
+    one(&names::PROCESS_START, process.started_s);
+}

@@ -1,0 +1,34 @@
+//! What can be seen: metrics, the log, and why a request was refused.
+//!
+//! [`Metrics`] is there once per process. [`Metrics::bind`] resolves every counter that a
+//! configuration needs into a [`Bound`], and [`Bound::record`] ends a request: counters, log line
+//! and, for a refusal, an entry in the ring that `why` asks. Labels come from the configuration,
+//! never from a request. Nothing here waits: a log that cannot be written is dropped and counted.
+
+mod access_log;
+mod bound;
+mod cells;
+mod collect;
+mod completed;
+mod line;
+pub mod log;
+mod metrics;
+pub mod names;
+mod process;
+mod reading;
+mod refusals;
+mod sink;
+mod tables;
+pub mod trace;
+
+pub use bound::Bound;
+pub use cells::{CodeCounters, Counter, Gauge, Histogram};
+pub use completed::Completed;
+pub use log::{Log, LogGuard};
+pub use metrics::{Door, Held, Metrics, Refused};
+pub use reading::{
+    CertificateReading, JwksReading, Probe, Reading, ServerCounters, ServerCounts, ServerReading,
+};
+pub use refusals::{Refusal, Refusals};
+pub use tables::{AuthenticatorMetrics, ByStatus, MethodClass, PreflightMetrics, RouteMetrics};
+pub use trace::{Step, StepVerdict, Trace};

@@ -1,0 +1,122 @@
+//! What other rooms know and the metrics and the admin address show: asked for, never pushed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::Timestamp;
+use crate::telemetry::cells::Counter;
+
+/// Tells how things stand now. The running gateway implements it.
+pub trait Probe: Send + Sync {
+    /// How things stand now. Must not block.
+    fn read(&self) -> Reading;
+}
+
+/// How things stand at one moment.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// Every server of every upstream.
+    pub servers: Vec<ServerReading>,
+    /// Every JWKS by URL.
+    pub jwks: Vec<JwksReading>,
+    /// Every certificate that is served.
+    pub certificates: Vec<CertificateReading>,
+    /// Verdicts about credentials that are remembered.
+    pub cached_verdicts: usize,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerReading {
+    /// The upstream's name.
+    #[serde(serialize_with = "as_text")]
+    pub upstream: Arc<str>,
+    /// The server's label.
+    #[serde(serialize_with = "as_text")]
+    pub server: Arc<str>,
+    /// Whether it is given requests.
+    pub up: bool,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Connections open.
+    pub connections: usize,
+    /// What was counted about it.
+    #[serde(flatten)]
+    pub counts: ServerCounts,
+}
+
+/// Counts about one server, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ServerCounts {
+    /// Requests sent, tries included.
+    pub requests: u64,
+    /// Requests without an answer that could be passed on.
+    pub failures: u64,
+    /// Requests tried again after this server failed them.
+    pub retries: u64,
+    /// Requests that waited in vain for a connection.
+    pub queue_timeouts: u64,
+}
+
+/// Counts about one server, as they grow. Lives as long as the server, over reloads.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Requests sent, tries included.
+    pub requests: Counter,
+    /// Requests without an answer that could be passed on.
+    pub failures: Counter,
+    /// Requests tried again after this server failed them.
+    pub retries: Counter,
+    /// Requests that waited in vain for a connection.
+    pub queue_timeouts: Counter,
+}
+
+impl ServerCounters {
+    /// The counts now.
+    #[must_use]
+    pub fn read(&self) -> ServerCounts {
+        ServerCounts {
+            requests: self.requests.get(),
+            failures: self.failures.get(),
+            retries: self.retries.get(),
+            queue_timeouts: self.queue_timeouts.get(),
+        }
+    }
+}
+
+/// The keys of one authenticator that come by URL.
+#[derive(Clone, Debug)]
+pub struct JwksReading {
+    /// The authenticator's name.
+    pub authenticator: Arc<str>,
+    /// Keys in use.
+    pub keys: usize,
+    /// Time since the set in use was fetched; `None` when there is none.
+    pub age: Option<Duration>,
+    /// Fetches that failed since the start.
+    pub failures: u64,
+    /// What was wrong with the last fetch, if something was.
+    pub problem: Option<String>,
+}
+
+/// One certificate that is served.
+#[derive(Clone, Debug)]
+pub struct CertificateReading {
+    /// Its file, as configured: the label.
+    pub file: String,
+    /// Names that it vouches for.
+    pub names: Vec<String>,
+    /// Valid until then.
+    pub not_after: Timestamp,
+}
+
+/// Serialises shared text as text.
+///
+/// # Errors
+///
+/// The serialiser's own.
+pub(super) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}

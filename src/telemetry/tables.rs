@@ -1,0 +1,305 @@
+//! The counters that one configuration needs, by place in it: nothing is looked up by label while
+//! requests are served.
+//!
+//! A route, authenticator or rule that was there before a reload keeps its counters; what the new
+//! configuration does not name is gone from the metrics with the old one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use crate::config::settings::Settings;
+use crate::policy::Policy;
+use crate::policy::denial::Code;
+use crate::telemetry::cells::{CodeCounters, Counter, Histogram};
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000_000;
+
+/// Upper ends of the buckets for time in the gateway.
+const GATEWAY_BOUNDS: [u64; 8] = [
+    50 * US,
+    100 * US,
+    250 * US,
+    MS,
+    5 * MS,
+    25 * MS,
+    100 * MS,
+    1_000 * MS,
+];
+
+/// Upper ends of the buckets for time in the app.
+const APP_BOUNDS: [u64; 11] = [
+    MS,
+    5 * MS,
+    25 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    1_000 * MS,
+    2_500 * MS,
+    5_000 * MS,
+    10_000 * MS,
+    60_000 * MS,
+];
+
+/// What a method does to the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodClass {
+    /// `GET`, `HEAD`.
+    Read,
+    /// `POST`, `PUT`, `PATCH`, `DELETE`.
+    Write,
+    /// Any other.
+    Other,
+}
+
+impl From<&Method> for MethodClass {
+    fn from(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => Self::Read,
+            Method::POST | Method::PUT | Method::PATCH | Method::DELETE => Self::Write,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Requests of one method class, by status class.
+#[derive(Debug, Default)]
+pub struct ByStatus {
+    informational: Counter,
+    success: Counter,
+    redirection: Counter,
+    client_error: Counter,
+    server_error: Counter,
+}
+
+impl ByStatus {
+    fn of(&self, status: StatusCode) -> &Counter {
+        match status.as_u16() {
+            ..200 => &self.informational,
+            200..300 => &self.success,
+            300..400 => &self.redirection,
+            400..500 => &self.client_error,
+            500.. => &self.server_error,
+        }
+    }
+
+    /// Status class and count. Empty while nothing was counted, all classes after that, so that
+    /// the first failure is seen as a step from 0.
+    pub(super) fn read(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = [
+            ("1xx", self.informational.get()),
+            ("2xx", self.success.get()),
+            ("3xx", self.redirection.get()),
+            ("4xx", self.client_error.get()),
+            ("5xx", self.server_error.get()),
+        ];
+        let used = all.iter().any(|(_, count)| *count > 0);
+        let seldom = |name: &str, count: u64| name == "1xx" && count == 0;
+        all.into_iter()
+            .filter(move |(name, count)| used && !seldom(name, *count))
+    }
+}
+
+/// Counters of one route, or of requests that no route was found for.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    pub(super) label: Arc<str>,
+    read: ByStatus,
+    write: ByStatus,
+    other: ByStatus,
+    /// Refusals by code.
+    pub denials: CodeCounters,
+    /// Refusals that were passed over, by code.
+    pub observed: CodeCounters,
+    /// Time in the gateway.
+    pub gateway_seconds: Histogram<8>,
+    /// Time in the app.
+    pub app_seconds: Histogram<11>,
+    /// Bytes from clients.
+    pub request_bytes: Counter,
+    /// Bytes of answers' bodies.
+    pub response_bytes: Counter,
+    /// Answers that were not complete.
+    pub cut_off: Counter,
+}
+
+impl RouteMetrics {
+    fn new(label: Arc<str>) -> Self {
+        Self {
+            label,
+            read: ByStatus::default(),
+            write: ByStatus::default(),
+            other: ByStatus::default(),
+            denials: CodeCounters::default(),
+            observed: CodeCounters::default(),
+            gateway_seconds: Histogram::new(&GATEWAY_BOUNDS),
+            app_seconds: Histogram::new(&APP_BOUNDS),
+            request_bytes: Counter::default(),
+            response_bytes: Counter::default(),
+            cut_off: Counter::default(),
+        }
+    }
+
+    /// The counter of requests of a method and status class.
+    #[must_use]
+    pub fn requests(&self, method: MethodClass, status: StatusCode) -> &Counter {
+        match method {
+            MethodClass::Read => &self.read,
+            MethodClass::Write => &self.write,
+            MethodClass::Other => &self.other,
+        }
+        .of(status)
+    }
+
+    /// Whether a request was counted.
+    pub(super) fn is_used(&self) -> bool {
+        let by_method = self.by_method();
+        (by_method.iter()).any(|(_, by_status)| by_status.read().next().is_some())
+    }
+
+    /// Method class and its requests by status.
+    pub(super) fn by_method(&self) -> [(&'static str, &ByStatus); 3] {
+        [
+            ("read", &self.read),
+            ("write", &self.write),
+            ("other", &self.other),
+        ]
+    }
+}
+
+/// Counters of one authenticator.
+#[derive(Debug)]
+pub struct AuthenticatorMetrics {
+    pub(super) label: Arc<str>,
+    pub(super) valid: Counter,
+    pub(super) refused: CodeCounters,
+    pub(super) reused: Counter,
+}
+
+impl AuthenticatorMetrics {
+    /// Counts one verdict; `reused` when it was known from before.
+    pub fn verdict(&self, outcome: Result<(), Code>, reused: bool) {
+        match outcome {
+            Ok(()) => self.valid.inc(),
+            Err(code) => self.refused.inc(code),
+        }
+        if reused {
+            self.reused.inc();
+        }
+    }
+}
+
+/// Preflights by one cross-origin rule.
+#[derive(Debug)]
+pub struct PreflightMetrics {
+    pub(super) label: Arc<str>,
+    pub(super) allowed: Counter,
+    pub(super) refused: Counter,
+}
+
+/// One route as a request finds it.
+#[derive(Debug)]
+pub(super) struct RouteSlot {
+    pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) preflights: Option<Arc<PreflightMetrics>>,
+    pub(super) observes: bool,
+}
+
+/// Every counter of one configuration.
+#[derive(Debug)]
+pub(super) struct Tables {
+    /// In the order of `RouteId`.
+    pub(super) routes: Vec<RouteSlot>,
+    /// Requests that no route was found for.
+    pub(super) elsewhere: Arc<RouteMetrics>,
+    /// In the order of `AuthenticatorId`.
+    pub(super) authenticators: Vec<Arc<AuthenticatorMetrics>>,
+    /// In the order of their first route.
+    pub(super) preflights: Vec<Arc<PreflightMetrics>>,
+}
+
+/// The `route` label of requests that no route was found for; no route's label looks like this.
+pub(super) const ELSEWHERE: &str = "(none)";
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            elsewhere: Arc::new(RouteMetrics::new(Arc::from(ELSEWHERE))),
+            authenticators: Vec::new(),
+            preflights: Vec::new(),
+        }
+    }
+}
+
+impl Tables {
+    /// The tables of a configuration. What `before` has under the same label goes on counting.
+    pub(super) fn build(settings: &Settings, policy: &Policy, before: &Self) -> Self {
+        let mut routes: HashMap<Arc<str>, Arc<RouteMetrics>> = (before.routes.iter())
+            .map(|slot| (Arc::clone(&slot.metrics.label), Arc::clone(&slot.metrics)))
+            .collect();
+        let mut preflights: Vec<Arc<PreflightMetrics>> = Vec::new();
+        let slots = policy.routes.all().iter().map(|route| RouteSlot {
+            metrics: Arc::clone(
+                routes
+                    .entry(Arc::clone(&route.label))
+                    .or_insert_with(|| Arc::new(RouteMetrics::new(Arc::clone(&route.label)))),
+            ),
+            preflights: (route.cors.as_ref())
+                .map(|rule| preflights_of(&rule.name, &mut preflights, before)),
+            observes: route.requirement.observe,
+        });
+        let slots = slots.collect();
+        let authenticators = settings.authenticators.iter().map(|settings| {
+            let same = |old: &&Arc<AuthenticatorMetrics>| old.label == settings.name;
+            let old = before.authenticators.iter().find(same);
+            old.map_or_else(
+                || Arc::new(AuthenticatorMetrics::new(Arc::clone(&settings.name))),
+                Arc::clone,
+            )
+        });
+        Self {
+            routes: slots,
+            elsewhere: Arc::clone(&before.elsewhere),
+            authenticators: authenticators.collect(),
+            preflights,
+        }
+    }
+}
+
+impl AuthenticatorMetrics {
+    fn new(label: Arc<str>) -> Self {
+        Self {
+            label,
+            valid: Counter::default(),
+            refused: CodeCounters::default(),
+            reused: Counter::default(),
+        }
+    }
+}
+
+fn preflights_of(
+    name: &Arc<str>,
+    known: &mut Vec<Arc<PreflightMetrics>>,
+    before: &Tables,
+) -> Arc<PreflightMetrics> {
+    let same = |rule: &&Arc<PreflightMetrics>| rule.label == *name;
+    if let Some(rule) = known.iter().find(same) {
+        return Arc::clone(rule);
+    }
+    let rule = before.preflights.iter().find(same).map_or_else(
+        || {
+            Arc::new(PreflightMetrics {
+                label: Arc::clone(name),
+                allowed: Counter::default(),
+                refused: Counter::default(),
+            })
+        },
+        Arc::clone,
+    );
+    known.push(Arc::clone(&rule));
+    rule
+}
