@@ -200,21 +200,32 @@ impl Lookout {
 
     /// Until the watch is dropped.
     fn run(mut self) {
-        // Folders are watched first and files looked at second, so no change falls in between.
         self.watch_folders();
-        while self.look().is_some() && self.tell_changes() && self.rest().is_some() {
-            self.watch_folders();
-        }
+        while self.look_around().is_some() && self.tell_changes() && self.rest().is_some() {}
     }
 
-    /// Watches the folders that matter now; they differ when a symlink was swapped.
-    fn watch_folders(&mut self) {
+    /// Looks until the folders that matter are the ones that were watched before the last look, so
+    /// that no change falls in between. `None` when the watch ends.
+    fn look_around(&mut self) -> Option<()> {
+        for _ in 0..SYMLINKS_AT_MOST {
+            self.look()?;
+            if !self.watch_folders() {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    /// Watches the folders that matter now; they differ when a symlink was swapped. Whether they
+    /// did, and all of them are watched.
+    fn watch_folders(&mut self) -> bool {
         let folders = folders_of(self.seen.keys());
         if self.watcher.is_some() && folders == self.folders {
-            return;
+            return false;
         }
         self.watcher = watcher(&self.bell, folders.keys()).ok();
         self.folders = folders;
+        self.watcher.is_some()
     }
 
     /// Finds what changed, once it has come to rest. `None` when the watch ends.
@@ -502,6 +513,36 @@ mod tests {
         }
         assert_eq!(told(&mut watch).await, paths[..1]);
         assert_eq!(told(&mut watch).await, paths[1..]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn swaps_that_follow_each_other_at_any_pace_leave_the_last_one_watched() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/file");
+        let swap = |to: u64| {
+            let target = folder.path().join(to.to_string());
+            fs::create_dir(&target).unwrap();
+            fs::write(target.join("file"), to.to_string()).unwrap();
+            let beside = folder.path().join("beside");
+            symlink(&target, &beside).unwrap();
+            fs::rename(&beside, folder.path().join("data")).unwrap();
+        };
+        swap(0);
+        let mut watch = FileWatch::start(vec![path.clone()]).unwrap();
+        for to in 1..7 {
+            swap(to);
+            thread::sleep(Duration::from_millis(to * 40));
+            swap(100 + to);
+            assert_eq!(told(&mut watch).await, std::slice::from_ref(&path));
+            while timeout(Duration::from_millis(300), watch.changed())
+                .await
+                .is_ok()
+            {}
+            fs::write(folder.path().join("data/file"), "in place").unwrap();
+            assert_eq!(told(&mut watch).await, std::slice::from_ref(&path));
+        }
     }
 
     #[test]
