@@ -422,7 +422,6 @@ mod tests {
         nothing_more(&mut watch).await;
         for round in ["a", "ab", "abc"] {
             fs::write(&path, round).unwrap();
-            thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(told(&mut watch).await, [path]);
         nothing_more(&mut watch).await;
