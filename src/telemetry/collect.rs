@@ -359,3 +359,209 @@ fn process(page: &mut Page) {
     one(&names::PROCESS_THREADS, process.threads.map(Value::float));
     one(&names::PROCESS_START, process.started_s);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use http::{Method, StatusCode};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::policy::denial::{Code, Denial};
+    use crate::policy::route::{AuthenticatorId, RouteId};
+    use crate::telemetry::testing::{NOW, bind, completed, route};
+    use crate::telemetry::{
+        CertificateReading, Completed, JwksReading, Log, Metrics, Probe, ServerCounts,
+        ServerReading,
+    };
+
+    struct Known;
+
+    impl Probe for Known {
+        fn read(&self) -> Reading {
+            Reading {
+                servers: vec![ServerReading {
+                    upstream: "edms".into(),
+                    server: "http://127.0.0.1:8000".into(),
+                    up: true,
+                    in_flight: 3,
+                    connections: 4,
+                    counts: ServerCounts {
+                        requests: 10,
+                        failures: 2,
+                        retries: 1,
+                        queue_timeouts: 0,
+                    },
+                }],
+                jwks: vec![JwksReading {
+                    authenticator: "idp".into(),
+                    keys: 2,
+                    age: Some(Duration::from_mins(1)),
+                    failures: 1,
+                    problem: None,
+                }],
+                certificates: vec![CertificateReading {
+                    file: "certs/app.pem".to_owned(),
+                    names: vec!["app.example.com".to_owned()],
+                    not_after: Timestamp::from_unix_seconds(1_800_000_000),
+                }],
+                cached_verdicts: 7,
+            }
+        }
+    }
+
+    fn busy() -> (Metrics, Arc<Known>) {
+        let metrics = Metrics::new(Log::none(), NOW);
+        let probe = Arc::new(Known);
+        let weak: Weak<Known> = Arc::downgrade(&probe);
+        metrics.ask(weak);
+        let routes = [route("/api/{*rest}").cors("web"), route("/old").observing()];
+        let bound = bind(&metrics, &routes, &["token"]);
+        let denial = Denial::new(Code::RoleMissing, "no");
+        bound.record(completed());
+        bound.record(Completed {
+            status: StatusCode::FORBIDDEN,
+            denial: Some(&denial),
+            method: &Method::POST,
+            app_time: None,
+            cut_off: true,
+            ..completed()
+        });
+        bound.record(Completed {
+            route: Some(RouteId(1)),
+            overlooked: Some(&denial),
+            ..completed()
+        });
+        bound.record(Completed {
+            preflight: true,
+            ..completed()
+        });
+        let token = bound.authenticator(AuthenticatorId(0)).unwrap();
+        token.verdict(Ok(()), true);
+        token.verdict(Err(Code::TokenExpired), false);
+        metrics.reload_failed();
+        drop(metrics.connection(Door::Https));
+        (metrics, probe)
+    }
+
+    #[test]
+    fn promtool_is_content_with_the_metrics() {
+        let (metrics, _probe) = busy();
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = promtool else {
+            return; // Not installed here; the end-to-end tests want it.
+        };
+        let page = metrics.render().unwrap();
+        promtool
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(page.as_bytes())
+            .unwrap();
+        let done = promtool.wait_with_output().unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        assert!(
+            done.status.success() && said.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&said)
+        );
+    }
+
+    #[test]
+    fn every_metric_of_the_table_is_rendered() {
+        let (metrics, _probe) = busy();
+        let page = metrics.render().unwrap();
+        for metric in names::ALL {
+            let line = format!("# TYPE {} ", metric.name);
+            assert!(page.contains(&line), "{} is missing", metric.name);
+        }
+        for line in [
+            r#"portcullis_requests_total{route="/api/{*rest}",method="read",status="2xx"} 2"#,
+            r#"portcullis_requests_total{route="/api/{*rest}",method="read",status="5xx"} 0"#,
+            r#"portcullis_requests_total{route="/api/{*rest}",method="write",status="4xx"} 1"#,
+            r#"portcullis_denials_total{route="/api/{*rest}",code="role_missing"} 1"#,
+            r#"portcullis_observed_denials_total{route="/old",code="role_missing"} 1"#,
+            r#"portcullis_route_observes{route="/old"} 1"#,
+            r#"portcullis_auth_verdicts_total{authenticator="token",code="ok"} 1"#,
+            r#"portcullis_auth_verdicts_total{authenticator="token",code="token_expired"} 1"#,
+            r#"portcullis_auth_reused_verdicts_total{authenticator="token"} 1"#,
+            r#"portcullis_cors_preflights_total{cors="web",verdict="allowed"} 1"#,
+            r#"portcullis_connections{listener="https"} 0"#,
+            r#"portcullis_connections_accepted_total{listener="https"} 1"#,
+            r#"portcullis_upstream_failures_total{upstream="edms",server="http://127.0.0.1:8000"} 2"#,
+            r#"portcullis_jwks_keys{authenticator="idp"} 2"#,
+            r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,
+            r#"portcullis_config_reloads_total{result="failed"} 1"#,
+            "portcullis_config_last_reload_successful 0",
+            r#"portcullis_gateway_duration_seconds_bucket{route="/api/{*rest}",le="0.00025"} 3"#,
+            r#"portcullis_gateway_duration_seconds_bucket{route="/api/{*rest}",le="+Inf"} 3"#,
+            r#"portcullis_upstream_duration_seconds_count{route="/api/{*rest}"} 2"#,
+        ] {
+            assert!(
+                page.contains(&format!("\n{line}\n")),
+                "{line} is missing in\n{page}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_reload_removed_is_gone_and_what_it_kept_goes_on_counting() {
+        let (metrics, _probe) = busy();
+        let bound = bind(
+            &metrics,
+            &[route("/new"), route("/api/{*rest}")],
+            &["other"],
+        );
+        bound.record(Completed {
+            route: Some(RouteId(1)),
+            ..completed()
+        });
+        let page = metrics.render().unwrap();
+        let kept =
+            r#"portcullis_requests_total{route="/api/{*rest}",method="read",status="2xx"} 3"#;
+        assert!(page.contains(kept), "{page}");
+        for gone in [r#""/old""#, r#""token""#, r#"cors="web""#] {
+            assert!(!page.contains(gone), "{gone} is still in\n{page}");
+        }
+    }
+
+    #[test]
+    fn routes_that_nobody_asks_for_make_no_lines() {
+        let metrics = Metrics::new(Log::none(), NOW);
+        let routes: Vec<_> = (0..10_000)
+            .map(|n| route(&format!("/r{n}/{{id}}")))
+            .collect();
+        let bound = bind(&metrics, &routes, &[]);
+        bound.record(Completed {
+            route: Some(RouteId(5_000)),
+            ..completed()
+        });
+        let page = metrics.render().unwrap();
+        assert!(page.contains("/r5000/{id}"));
+        assert!(page.lines().count() < 200, "{} lines", page.lines().count());
+    }
+
+    #[test]
+    fn a_label_that_is_there_twice_does_not_spoil_the_page() {
+        let metrics = Metrics::new(Log::none(), NOW);
+        let bound = bind(
+            &metrics,
+            &[route("/a").observing(), route("/a").observing()],
+            &[],
+        );
+        bound.record(completed());
+        let page = metrics.render().unwrap();
+        let line = r#"portcullis_route_observes{route="/a"} 1"#;
+        assert_eq!(page.matches(line).count(), 1);
+        assert_eq!(page.matches("portcullis_request_bytes_total{").count(), 1);
+    }
+}

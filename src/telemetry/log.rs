@@ -73,7 +73,7 @@ impl Log {
         Self(None)
     }
 
-    fn start(
+    pub(super) fn start(
         settings: &settings::Log,
         out: impl io::Write + Send + 'static,
     ) -> io::Result<(Self, Closer)> {
@@ -264,5 +264,65 @@ impl Visit for Fields<'_, '_> {
         if field.name() != MESSAGE {
             self.0.display(field.name(), format_args!("{value:?}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use settings::LogLevel;
+
+    use super::*;
+    use crate::telemetry::testing::Kept;
+
+    const SETTINGS: settings::Log = settings::Log {
+        json: true,
+        level: LogLevel::Info,
+        access: true,
+    };
+
+    #[test]
+    fn events_of_the_operator_have_the_format_of_requests() {
+        let kept = Kept::default();
+        let (log, closer) = Log::start(&SETTINGS, kept.clone()).unwrap();
+        let (filter, handle) = reload::Layer::new(targets(LogLevel::Info));
+        let subscriber = tracing_subscriber::registry()
+            .with(filter)
+            .with(Events(log));
+        tracing::subscriber::with_default(subscriber, || {
+            let error = io::Error::other("file\nis gone");
+            tracing::info!(
+                routes = 3,
+                error = &error as &dyn std::error::Error,
+                "took up {}",
+                "it"
+            );
+            tracing::debug!("not shown yet");
+            handle.reload(targets(LogLevel::Debug)).unwrap();
+            tracing::debug!(good = true, "shown now");
+            tracing::debug!(target: "h2::codec", "headers of others are never shown");
+            tracing::warn!(target: "rustls::conn", "theirs");
+        });
+        drop(closer);
+        let lines: Vec<Value> = (kept.text().lines())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0]["message"], "took up it");
+        assert_eq!(lines[0]["routes"], 3);
+        assert_eq!(lines[0]["error"], "file\nis gone");
+        assert_eq!(lines[0]["level"], "info");
+        assert_eq!(lines[1]["good"], true);
+        assert_eq!(lines[2]["target"], "rustls::conn");
+    }
+
+    #[test]
+    fn a_log_that_is_nowhere_takes_lines() {
+        let log = Log::none();
+        log.line(Level::Error, Timestamp::MAX, |line| line.text("a", "b"));
+        assert_eq!(
+            (log.dropped_lines(), log.writes_access(Level::Error)),
+            (0, false)
+        );
     }
 }

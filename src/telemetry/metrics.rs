@@ -14,7 +14,7 @@ use crate::telemetry::collect::Collect;
 use crate::telemetry::log::Log;
 use crate::telemetry::reading::{Probe, Reading};
 use crate::telemetry::refusals::Refusals;
-use crate::telemetry::tables::Tables;
+use crate::telemetry::tables::{RouteMetrics, RouteRow, Tables};
 
 /// A kind of listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +199,18 @@ impl Metrics {
     /// call it last, when the configuration is sure to come into force.
     #[must_use]
     pub fn bind(&self, settings: &Settings, policy: &Policy) -> Bound {
+        let routes = policy.routes.all().iter().map(RouteRow::from);
+        let authenticators = settings.authenticators.iter().map(|known| &known.name);
+        self.bind_rows(routes, authenticators)
+    }
+
+    pub(super) fn bind_rows<'a>(
+        &self,
+        routes: impl Iterator<Item = RouteRow<'a>>,
+        authenticators: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Bound {
         let before = self.shared.tables.load_full();
-        let tables = Arc::new(Tables::build(settings, policy, &before));
+        let tables = Arc::new(Tables::build(routes, authenticators, &before));
         self.shared.tables.store(Arc::clone(&tables));
         Bound {
             shared: Arc::clone(&self.shared),
@@ -293,7 +303,7 @@ impl Metrics {
     #[must_use]
     pub fn route_counts(&self) -> Vec<RouteCounts> {
         let tables = self.shared.tables.load();
-        let count = |metrics: &crate::telemetry::RouteMetrics, observes| RouteCounts {
+        let count = |metrics: &RouteMetrics, observes| RouteCounts {
             route: Arc::clone(&metrics.label),
             requests: (metrics.by_method().iter())
                 .flat_map(|(_, by_status)| by_status.read())

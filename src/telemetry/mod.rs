@@ -19,13 +19,15 @@ mod reading;
 mod refusals;
 mod sink;
 mod tables;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 
 pub use bound::Bound;
 pub use cells::{CodeCounters, Counter, Gauge, Histogram};
 pub use completed::Completed;
 pub use log::{Log, LogGuard};
-pub use metrics::{Door, Held, Metrics, Refused};
+pub use metrics::{Door, Held, Metrics, Refused, RouteCounts};
 pub use reading::{
     CertificateReading, JwksReading, Probe, Reading, ServerCounters, ServerCounts, ServerReading,
 };

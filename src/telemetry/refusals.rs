@@ -241,3 +241,84 @@ impl Refusals {
         ring.entries.iter().rev().take(at_most).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::denial::{Code, Denial};
+    use crate::telemetry::testing::completed;
+
+    fn refusal(request_id: &str, path: &str) -> Refusal {
+        let denial = Denial::new(Code::RoleMissing, "no role").note("wanted: staff");
+        let mut trace = Trace::default();
+        trace.passed("route", "/api/{*rest}");
+        trace.refused("roles", "wanted one of: staff; user 42 has: host");
+        let request = Completed {
+            request_id,
+            path,
+            status: denial.status(),
+            denial: Some(&denial),
+            ..completed()
+        };
+        Refusal::of(&request, Some(&"/api/{*rest}".into()), Some(trace)).unwrap()
+    }
+
+    #[test]
+    fn a_request_that_was_not_refused_is_not_remembered() {
+        assert_eq!(Refusal::of(&completed(), None, None), None);
+    }
+
+    #[test]
+    fn the_last_refusal_of_an_id_is_found() {
+        let ring = Refusals::default();
+        for path in ["/a", "/b"] {
+            ring.push(refusal("same", path));
+        }
+        ring.push(refusal("other", "/c"));
+        assert_eq!(&*ring.find("same").unwrap().path, "/b");
+        assert_eq!(ring.find("unknown"), None);
+        let latest: Vec<_> = ring
+            .latest(2)
+            .iter()
+            .map(|entry| entry.path.clone())
+            .collect();
+        assert_eq!(latest, ["/c".into(), "/b".into()]);
+    }
+
+    #[test]
+    fn a_flood_of_refusals_stays_within_its_bounds() {
+        let ring = Refusals::default();
+        let long = "/x".repeat(4000);
+        for number in 0..5000 {
+            let path = if number % 2 == 0 { "/a" } else { &long };
+            ring.push(refusal(&number.to_string(), path));
+        }
+        let inner = ring.0.lock().unwrap();
+        assert!(inner.entries.len() <= MAX_ENTRIES && inner.entries.len() > 100);
+        assert!(inner.bytes <= MAX_BYTES);
+        let weights: usize = inner.entries.iter().map(|entry| entry.weight()).sum();
+        assert_eq!(inner.bytes, weights);
+        drop(inner);
+        assert!(ring.find("4999").is_some() && ring.find("0").is_none());
+    }
+
+    #[test]
+    fn a_refusal_survives_json_and_reads_as_text() {
+        let told = refusal("id", "/api/things\u{1b}[2J");
+        let json = serde_json::to_string(&told).unwrap();
+        let read: Refusal = serde_json::from_str(&json).unwrap();
+        // Fractions of a second are not told.
+        let at = Timestamp::from_unix_seconds(told.at.unix_seconds());
+        assert_eq!(read, Refusal { at, ..told });
+        let text = read.to_string();
+        for words in [
+            "role_missing (403)",
+            "wanted: staff",
+            "no  roles  wanted one of",
+            "user    42",
+        ] {
+            assert!(text.contains(words), "{words} is missing in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'));
+    }
+}

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use crate::config::settings::Settings;
-use crate::policy::Policy;
 use crate::policy::denial::Code;
+use crate::policy::route::Route;
 use crate::telemetry::cells::{CodeCounters, Counter, Histogram};
 
 const US: u64 = 1_000;
@@ -235,34 +234,60 @@ impl Default for Tables {
     }
 }
 
+/// What the tables need to know of one route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RouteRow<'a> {
+    pub(super) label: &'a Arc<str>,
+    /// The name of its cross-origin rule.
+    pub(super) cors: Option<&'a Arc<str>>,
+    pub(super) observes: bool,
+}
+
+impl<'a> From<&'a Arc<Route>> for RouteRow<'a> {
+    fn from(route: &'a Arc<Route>) -> Self {
+        Self {
+            label: &route.label,
+            cors: route.cors.as_ref().map(|rule| &rule.name),
+            observes: route.requirement.observe,
+        }
+    }
+}
+
 impl Tables {
-    /// The tables of a configuration. What `before` has under the same label goes on counting.
-    pub(super) fn build(settings: &Settings, policy: &Policy, before: &Self) -> Self {
-        let mut routes: HashMap<Arc<str>, Arc<RouteMetrics>> = (before.routes.iter())
+    /// The tables of a configuration: its routes in the order of `RouteId`, the names of its
+    /// authenticators in the order of `AuthenticatorId`. What `before` has under the same label
+    /// goes on counting.
+    pub(super) fn build<'a>(
+        routes: impl Iterator<Item = RouteRow<'a>>,
+        authenticators: impl Iterator<Item = &'a Arc<str>>,
+        before: &Self,
+    ) -> Self {
+        let mut known: HashMap<Arc<str>, Arc<RouteMetrics>> = (before.routes.iter())
             .map(|slot| (Arc::clone(&slot.metrics.label), Arc::clone(&slot.metrics)))
             .collect();
-        let mut preflights: Vec<Arc<PreflightMetrics>> = Vec::new();
-        let slots = policy.routes.all().iter().map(|route| RouteSlot {
-            metrics: Arc::clone(
-                routes
-                    .entry(Arc::clone(&route.label))
-                    .or_insert_with(|| Arc::new(RouteMetrics::new(Arc::clone(&route.label)))),
-            ),
-            preflights: (route.cors.as_ref())
-                .map(|rule| preflights_of(&rule.name, &mut preflights, before)),
-            observes: route.requirement.observe,
+        let mut preflights = Vec::new();
+        let slots = routes.map(|route| {
+            let metrics = known
+                .entry(Arc::clone(route.label))
+                .or_insert_with(|| Arc::new(RouteMetrics::new(Arc::clone(route.label))));
+            let rule = route
+                .cors
+                .map(|name| preflights_of(name, &mut preflights, before));
+            RouteSlot {
+                metrics: Arc::clone(metrics),
+                preflights: rule,
+                observes: route.observes,
+            }
         });
-        let slots = slots.collect();
-        let authenticators = settings.authenticators.iter().map(|settings| {
-            let same = |old: &&Arc<AuthenticatorMetrics>| old.label == settings.name;
-            let old = before.authenticators.iter().find(same);
-            old.map_or_else(
-                || Arc::new(AuthenticatorMetrics::new(Arc::clone(&settings.name))),
-                Arc::clone,
-            )
+        let routes = slots.collect();
+        let authenticators = authenticators.map(|name| {
+            let mut old = before.authenticators.iter();
+            let fresh = || Arc::new(AuthenticatorMetrics::new(Arc::clone(name)));
+            old.find(|old| old.label == *name)
+                .map_or_else(fresh, Arc::clone)
         });
         Self {
-            routes: slots,
+            routes,
             elsewhere: Arc::clone(&before.elsewhere),
             authenticators: authenticators.collect(),
             preflights,
