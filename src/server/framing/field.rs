@@ -104,40 +104,36 @@ const fn is_control(byte: u8) -> bool {
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    /// One bit a byte below 128.
-    const TOKEN: u128 = token_bits();
-    byte < 128 && (TOKEN >> byte) & 1 == 1
+pub(super) fn is_token(byte: u8) -> bool {
+    static TOKEN: [bool; 256] = alphanumerics_and(b"!#$%&'*+-.^_`|~");
+    among(&TOKEN, byte)
 }
 
-const fn token_bits() -> u128 {
-    let mut bits = 0_u128;
-    let mut byte = 0_u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-        {
-            bits |= 1 << byte;
-        }
+/// One answer for each byte.
+#[inline]
+pub(super) fn among(table: &[bool; 256], byte: u8) -> bool {
+    table.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "computed by the compiler, where an index out of bounds does not compile"
+)]
+pub(super) const fn alphanumerics_and(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let is_alphanumeric = (byte as u8).is_ascii_alphanumeric();
+        table[byte] = is_alphanumeric;
         byte += 1;
     }
-    bits
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
 }
 
 #[cfg(test)]
@@ -192,5 +188,6 @@ mod tests {
         }
         assert_eq!(found, [b"one\r".to_vec(), b"two\r".to_vec()]);
         assert_eq!(lines.consumed(), 10);
+        assert_eq!(lines.searched, section.len(), "no byte is looked at again");
     }
 }

@@ -3,10 +3,12 @@
 //! Stricter than the parser behind it on purpose: what two parsers could read in two ways is
 //! refused here, so it never matters how the next one would have read it.
 
+use std::mem;
+
 use http::{Uri, Version};
 use memchr::memchr;
 
-use super::field::{Lines, is_token, split, without_cr};
+use super::field::{Lines, alphanumerics_and, among, is_token, split, without_cr};
 use super::scanner::Limits;
 use super::violation::Violation;
 
@@ -23,7 +25,7 @@ pub(super) enum Framing {
 }
 
 /// A head that was found clean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CleanHead {
     /// Bytes of it, an empty line before it and the one behind it included.
     pub(super) len: usize,
@@ -31,6 +33,8 @@ pub(super) struct CleanHead {
     pub(super) framing: Framing,
     /// Whether it asks for a WebSocket.
     pub(super) upgrade: bool,
+    /// Where its Upgrade lines begin.
+    pub(super) upgrade_lines: Vec<usize>,
 }
 
 /// A head that has not ended.
@@ -39,6 +43,7 @@ pub(super) struct Head {
     lines: Lines,
     stage: Stage,
     fields: usize,
+    upgrade_lines: Vec<usize>,
     facts: Facts,
 }
 
@@ -130,6 +135,7 @@ impl Head {
     /// Whether the line is the empty one that ends the head.
     fn field_line(&mut self, line: &[u8], limits: &Limits) -> Result<bool, Violation> {
         self.within(limits)?;
+        let start = self.lines.consumed().saturating_sub(line.len() + 1);
         let line = without_cr(line)?;
         if line.is_empty() {
             return Ok(true);
@@ -139,6 +145,9 @@ impl Head {
             return Err(Violation::TooManyFields);
         }
         let (name, value) = split(line)?;
+        if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade_lines.push(start);
+        }
         self.facts.note(name, value)?;
         Ok(false)
     }
@@ -150,7 +159,7 @@ impl Head {
         Ok(())
     }
 
-    fn finish(&self) -> Result<CleanHead, Violation> {
+    fn finish(&mut self) -> Result<CleanHead, Violation> {
         let facts = &self.facts;
         if facts.chunked && facts.length.is_some() {
             return Err(Violation::BothLengths);
@@ -175,6 +184,7 @@ impl Head {
             len: self.lines.consumed(),
             framing,
             upgrade,
+            upgrade_lines: mem::take(&mut self.upgrade_lines),
         })
     }
 }
@@ -307,30 +317,10 @@ fn judge_target(method: &[u8], target: &[u8]) -> Result<(), Violation> {
     Err(Violation::TargetForm)
 }
 
-/// Bytes that RFC 3986 allows in a path or a query, and nothing more.
-const fn is_plain(byte: u8) -> bool {
-    const PLAIN: u128 = plain_bits();
-    byte < 128 && (PLAIN >> byte) & 1 == 1
-}
-
-const fn plain_bits() -> u128 {
-    let mut bits = 0_u128;
-    let mut byte = 0_u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.' | b'_' | b'~' // unreserved
-                    | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' // sub-delims
-                    | b'*' | b'+' | b',' | b';' | b'='
-                    | b':' | b'@' | b'/' | b'?' | b'%'
-            )
-        {
-            bits |= 1 << byte;
-        }
-        byte += 1;
-    }
-    bits
+/// Bytes that RFC 3986 §3.3 and §3.4 allow in a path or a query.
+fn is_plain(byte: u8) -> bool {
+    static PLAIN: [bool; 256] = alphanumerics_and(b"-._~!$&'()*+,;=:@/?%");
+    among(&PLAIN, byte)
 }
 
 fn is_authority(target: &[u8]) -> bool {

@@ -39,7 +39,8 @@ fn a_plain_request_is_clean_to_its_last_byte() {
         Ok(Some(CleanHead {
             len: head.len(),
             framing: Framing::Length(12),
-            upgrade: false
+            upgrade: false,
+            upgrade_lines: Vec::new(),
         }))
     );
 }

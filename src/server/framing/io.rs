@@ -176,11 +176,12 @@ impl<IO> Guarded<IO> {
 
     /// Judges what has come. Returns how many bytes of `fresh` may be handed on where they are; the
     /// others are in `side`.
-    fn judge(&mut self, fresh: &[u8]) -> usize {
+    fn judge(&mut self, fresh: &mut [u8]) -> usize {
         if self.side.is_empty() {
             let scan = self.scanner.scan(fresh);
-            let (_, rest) = fresh.split_at_checked(scan.clean).unwrap_or((fresh, b""));
-            self.side.extend_from_slice(rest);
+            hide(fresh, self.scanner.take_disregarded_upgrades());
+            self.side
+                .extend_from_slice(fresh.get(scan.clean..).unwrap_or_default());
             self.follow(scan.stop, 0);
             return scan.clean;
         }
@@ -191,6 +192,7 @@ impl<IO> Guarded<IO> {
 
     fn judge_side(&mut self) {
         let scan = self.scanner.scan(&self.side);
+        hide(&mut self.side, self.scanner.take_disregarded_upgrades());
         self.clean = scan.clean;
         self.follow(scan.stop, scan.clean);
     }
@@ -298,6 +300,19 @@ impl<IO> Guarded<IO> {
     }
 }
 
+/// Turns the names of these Upgrade lines into `Up_rade`, the one change that is made to a request.
+///
+/// Whoever asked hyper for any protocol gets a connection that hyper, when it is done, neither
+/// flushes nor shuts down: an answer given before the request's body was read could be cut off
+/// (`poll_inner` of hyper 1.12's `dispatch.rs`). The `_` has the line dropped before forwarding.
+fn hide(window: &mut [u8], upgrade_lines: Vec<usize>) {
+    for line in upgrade_lines {
+        if let Some(byte) = window.get_mut(line + 2) {
+            *byte = b'_';
+        }
+    }
+}
+
 impl<IO: AsyncRead + Unpin> AsyncRead for Guarded<IO> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -335,7 +350,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guarded<IO> {
                 this.give_up_waiting();
                 continue;
             }
-            let fresh = buf.filled().get(before..).unwrap_or_default();
+            let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
             if fresh.is_empty() {
                 break;
             }

@@ -54,6 +54,10 @@ async fn service(handle: GuardHandle, seen: Seen, mut request: Request<Incoming>
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
+    assert_eq!(
+        request.headers().contains_key("upgrade"),
+        request.headers().contains_key("sec-websocket-key")
+    );
     let asked = format!("{} {}", request.method(), request.uri());
     match request.uri().path() {
         "/ws" => {
@@ -209,7 +213,9 @@ fn post(path: &str, body: &str) -> String {
 }
 
 fn websocket(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+    )
 }
 
 #[tokio::test]
@@ -310,19 +316,18 @@ async fn half_a_head_is_answered_408_and_none_at_all_is_just_closed() {
     assert!(half.read_all().await.starts_with("HTTP/1.1 408"));
     assert_eq!(half.seen(), ["request_timeout"]);
 
+    // Each byte is not a new wait.
     let mut dribbled = start(impatient);
-    let started = clock::monotonic();
-    for byte in GET.bytes().cycle().take(2000) {
-        if dribbled.client.write_all(&[byte]).await.is_err() || dribbled.task.is_finished() {
-            break;
-        }
-        tokio::time::sleep(SHORT / 10).await;
-        // Never a whole head: the third byte comes again and again.
-        if started.elapsed() > SHORT * 3 {
-            break;
+    dribbled.send("GET /").await;
+    for _ in 0..500 {
+        dribbled.send("x").await;
+        let answer = tokio::time::timeout(SHORT / 10, dribbled.read_to("in time"));
+        if let Ok(answer) = answer.await {
+            assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+            return;
         }
     }
-    assert!(started.elapsed() < SHORT * 4);
+    panic!("a dribbled head was waited for without end");
 }
 
 #[tokio::test]
@@ -338,7 +343,7 @@ async fn an_idle_connection_is_closed_after_keep_alive_and_a_busy_one_is_not() {
     let answered = clock::monotonic();
     assert_eq!(server.read_all().await, "");
     let waited = answered.elapsed();
-    assert!(waited >= SHORT / 2 && waited < SHORT * 8, "{waited:?}");
+    assert!(waited >= SHORT / 2, "{waited:?}");
 }
 
 #[tokio::test]
@@ -482,6 +487,26 @@ async fn a_client_that_accepts_nothing_is_let_go() {
     server.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let ended = tokio::time::timeout(Duration::from_secs(5), server.task).await;
     assert!(ended.unwrap().unwrap().is_err());
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_though_the_request_asked_for_another_protocol() {
+    let (client, io) = duplex(1024);
+    let mut server = serve(io, client, LIMITS, PATIENT);
+    let ask =
+        "POST /a HTTP/1.1\r\nHost: a\r\nupgrade: foo\r\nUPGRADE: h2c\r\nContent-Length: 9\r\n\r\n";
+    server.send(&format!("{ask}123456789")).await;
+    server.read_to("POST /a").await;
+    let (start, end) = ask.split_at(50);
+    server.send(start).await;
+    tokio::task::yield_now().await;
+    server.send(&format!("{end}123456789")).await;
+    server.read_to("POST /a").await;
+    server.send(&ask.replace("/a", "/large")).await;
+    let mut answer = Vec::new();
+    server.client.read_to_end(&mut answer).await.unwrap();
+    let body = answer.iter().position(|byte| *byte == b'x').unwrap();
+    assert_eq!(answer.len() - body, 4 << 20);
 }
 
 #[tokio::test]

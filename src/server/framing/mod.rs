@@ -3,6 +3,15 @@
 //! [`Scanner`] judges the bytes (pure), [`Guarded`] puts it into the stream, and [`GuardHandle`]
 //! tells the service which request stands for a refusal. [`guard`] makes the last two;
 //! [`configure`] sets up hyper so that it never objects to what the scanner found clean.
+//!
+//! For each request, in order, the service
+//! 1. asks [`GuardHandle::next_request`] first: an error is the refusal to answer with, and hyper's
+//!    request is to be forgotten;
+//! 2. says [`Exchange::answering`] right before it returns the answer to hyper;
+//! 3. keeps the [`Exchange`] with the answer's body, and drops the two together.
+//!
+//! A body that breaks midway ends with a hyper error whose source is an `io::Error` around the
+//! [`Denial`](crate::policy::denial::Denial).
 
 mod chunked;
 mod configure;

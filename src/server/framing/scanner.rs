@@ -7,6 +7,8 @@
 //! rule that must survive every edit: no byte is called clean unless the request it belongs to can
 //! be read in one way only, and the [`Scanner`] and the parser agree where each request ends.
 
+use std::mem;
+
 use super::chunked::Chunked;
 use super::head::{Framing, Head};
 use super::violation::Violation;
@@ -68,6 +70,7 @@ pub struct Scanner {
     limits: Limits,
     state: State,
     heads: u64,
+    disregarded: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +91,7 @@ impl Scanner {
             limits,
             state: State::head(),
             heads: 0,
+            disregarded: Vec::new(),
         }
     }
 
@@ -98,7 +102,7 @@ impl Scanner {
         let mut clean = 0;
         loop {
             let rest = window.get(clean..).unwrap_or_default();
-            let stop = match self.step(rest) {
+            let stop = match self.step(rest, clean) {
                 Step::Past(taken) => {
                     clean += taken;
                     continue;
@@ -115,7 +119,8 @@ impl Scanner {
         }
     }
 
-    fn step(&mut self, rest: &[u8]) -> Step {
+    /// `start` is where `rest` begins in the window.
+    fn step(&mut self, rest: &[u8], start: usize) -> Step {
         match &mut self.state {
             State::Head(head) => match head.advance(rest, &self.limits) {
                 Ok(Some(head)) => {
@@ -123,6 +128,8 @@ impl Scanner {
                     self.state = if head.upgrade {
                         State::Held
                     } else {
+                        let lines = head.upgrade_lines.iter().map(|line| start + line);
+                        self.disregarded.extend(lines);
                         State::body(head.framing)
                     };
                     Step::Past(head.len)
@@ -151,6 +158,12 @@ impl Scanner {
             State::Tunnel => Step::Stop(rest.len(), Stop::More),
             State::Refused(stop) => Step::Stop(0, *stop),
         }
+    }
+
+    /// Where in the window of the last look Upgrade lines begin that ask for something other than a
+    /// WebSocket. They are lawful, and to be disregarded (RFC 9110 §7.8).
+    pub fn take_disregarded_upgrades(&mut self) -> Vec<usize> {
+        mem::take(&mut self.disregarded)
     }
 
     /// The request for a WebSocket was answered with something other than 101: what was held is
