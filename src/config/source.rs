@@ -148,7 +148,7 @@ fn internal(error: &Error) -> Problem {
 }
 
 /// Puts the layers on each other with figment.
-fn merge(written: Dict, overrides: Vec<(Vec<String>, Variable)>) -> Result<Node, Error> {
+fn merge(written: Dict, overrides: Vec<(Vec<String>, Variable)>) -> Result<Node, Box<Error>> {
     let (defaults, each) = defaults();
     let mut figment = Figment::from(Layer("defaults", defaults)).merge(Layer("file", written));
     let mut letters = BTreeMap::new();
@@ -157,9 +157,8 @@ fn merge(written: Dict, overrides: Vec<(Vec<String>, Variable)>) -> Result<Node,
         figment = figment.merge(Layer("environment", nest(&path, variable.parsed)));
     }
     for (table, template) in each {
-        let named = match figment.find_value(&table) {
-            Ok(Merged::Dict(_, named)) => named,
-            Ok(_) | Err(_) => continue,
+        let Ok(Merged::Dict(_, named)) = figment.find_value(&table) else {
+            continue;
         };
         for name in named.into_keys() {
             let values = nest(&[table.clone(), name], template.clone());

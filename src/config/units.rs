@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest duration taken: far beyond any use, and safe to add to any time.
-const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
+const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
 /// How a duration is written.
 pub(super) const DURATION: &str = "a whole number with ms, s, m, h or d, such as \"250ms\", \
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn durations_are_a_number_and_a_unit() {
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(duration("31d"), Some(Duration::from_secs(31 * 86_400)));
+        assert_eq!(duration("31d"), Some(Duration::from_hours(31 * 24)));
         assert_eq!(duration("5 m"), Some(Duration::from_mins(5)));
         for wrong in [
             "",

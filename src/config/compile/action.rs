@@ -9,8 +9,9 @@ use super::context::Context;
 use super::headers;
 use super::template::{self, Schemes};
 use crate::config::problem::Problem;
-use crate::config::raw::decode::{At, OrFalse};
+use crate::config::raw::decode::At;
 use crate::config::raw::route as raw;
+use crate::config::raw::shapes::OrFalse;
 use crate::policy::path::{CanonicalPath, PathPattern};
 use crate::policy::route::{Action, Files, Forward, UpstreamId};
 
@@ -54,7 +55,7 @@ pub(super) fn compile(
         }));
     }
     if let Some(raw) = parts.respond {
-        return respond(raw, cx);
+        return Some(respond(raw, cx));
     }
     if let Some(raw) = parts.redirect {
         return redirect(raw, cx);
@@ -150,7 +151,7 @@ fn status(
     })
 }
 
-fn respond(raw: At<raw::Respond>, cx: &mut Context<'_>) -> Option<Action> {
+fn respond(raw: At<raw::Respond>, cx: &mut Context<'_>) -> Action {
     let raw = raw.value;
     let final_ = |status: StatusCode| (200..600).contains(&status.as_u16());
     let status = status(raw.status, StatusCode::OK, final_, "200 to 599", cx);
@@ -170,11 +171,11 @@ fn respond(raw: At<raw::Respond>, cx: &mut Context<'_>) -> Option<Action> {
         headers::is_reserved(name).then_some("is set by the gateway alone")
     };
     let set = raw.headers.map(|headers| headers.value).unwrap_or_default();
-    Some(Action::Respond {
+    Action::Respond {
         status,
         headers: headers::values(set, refuses, cx),
         body: raw.body.map(|body| body.value).unwrap_or_default().into(),
-    })
+    }
 }
 
 fn redirect(raw: At<raw::Redirect>, cx: &mut Context<'_>) -> Option<Action> {

@@ -17,7 +17,8 @@ use super::context::Context;
 use crate::config::node::quote;
 use crate::config::problem::{Place, Problem};
 use crate::config::raw::auth;
-use crate::config::raw::decode::{At, split};
+use crate::config::raw::decode::At;
+use crate::config::raw::shapes::split;
 use crate::config::settings::{ApiKey, ApiKeyEntry, Source};
 use crate::config::source::{MAX_BYTES, read_text};
 

@@ -5,7 +5,8 @@ use super::{api_key, jwt};
 use crate::config::node::quote;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::auth::{self, Auth};
-use crate::config::raw::decode::{At, Named, Strings};
+use crate::config::raw::decode::At;
+use crate::config::raw::shapes::{Named, Strings};
 use crate::config::settings::{
     Authenticator, AuthenticatorKind, Basic, CertificateUser, ClientAuth, ClientCertificate,
     Source, Tls,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::context::{Context, check_table_name};
 use crate::config::raw;
-use crate::config::raw::decode::{At, Named};
+use crate::config::raw::decode::At;
+use crate::config::raw::shapes::Named;
 use crate::policy::cors::CorsRule;
 
 /// In the order of the names, with `None` for a rule that is wrong, which is noted.

@@ -5,8 +5,9 @@ use http::{HeaderName, HeaderValue};
 use super::context::{Context, header_name};
 use crate::config::node::quote;
 use crate::config::problem::Problem;
-use crate::config::raw::decode::{At, Named};
+use crate::config::raw::decode::At;
 use crate::config::raw::route;
+use crate::config::raw::shapes::Named;
 use crate::policy::identity::IdentityNames;
 use crate::policy::route::HeaderEdits;
 

@@ -6,7 +6,8 @@ use http::HeaderName;
 
 use super::context::Context;
 use super::headers;
-use crate::config::raw::decode::{At, OrFalse};
+use crate::config::raw::decode::At;
+use crate::config::raw::shapes::OrFalse;
 use crate::config::raw::{self};
 use crate::config::settings::Assertion;
 use crate::policy::identity::IdentityNames;
@@ -104,7 +105,7 @@ fn check_usable<T>(name: &HeaderName, text: &At<T>, cx: &mut Context<'_>) {
 }
 
 fn claims(
-    raw: Option<raw::decode::Named<String>>,
+    raw: Option<raw::shapes::Named<String>>,
     taken: &mut Taken,
     cx: &mut Context<'_>,
 ) -> Vec<(HeaderName, String)> {
@@ -126,7 +127,7 @@ fn claims(
     claims
 }
 
-fn strip(raw: Option<At<raw::decode::Strings>>, cx: &mut Context<'_>) -> Vec<HeaderName> {
+fn strip(raw: Option<At<raw::shapes::Strings>>, cx: &mut Context<'_>) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for text in cx.strings(raw).map(|list| list.value).unwrap_or_default() {
         let Some(name) = cx.header_name(&text) else {

@@ -10,7 +10,8 @@ use super::auth::sources;
 use super::context::Context;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::auth::{self, IdentityMap as RawMap};
-use crate::config::raw::decode::{At, Secrets, StringOrStrings};
+use crate::config::raw::decode::At;
+use crate::config::raw::shapes::{Secrets, StringOrStrings};
 use crate::config::settings::{Algorithm, IdentityMap, JwksUrl, Jwt, KeySource, Source};
 use crate::secret::Secret;
 
@@ -63,7 +64,7 @@ impl Preset {
         }
     }
 
-    /// rest_framework_simplejwt.settings.DEFAULTS.
+    /// `rest_framework_simplejwt.settings.DEFAULTS`.
     fn simplejwt() -> Self {
         let parameter = |name: &str| Source::WebSocketQuery(name.into());
         Self {
@@ -81,7 +82,7 @@ impl Preset {
         }
     }
 
-    /// flask_jwt_extended.config: headers and cookies, `JWT_COOKIE_CSRF_PROTECT` on.
+    /// `flask_jwt_extended.config`: headers and cookies, `JWT_COOKIE_CSRF_PROTECT` on.
     fn flask_jwt_extended() -> Self {
         Self {
             name: Some("flask-jwt-extended"),
@@ -107,13 +108,18 @@ impl Preset {
     }
 }
 
+/// Makes a preset.
+type Make = fn() -> Preset;
+
+/// The presets by name.
+const PRESETS: &[(&str, Make)] = &[
+    ("simplejwt", Preset::simplejwt),
+    ("flask-jwt-extended", Preset::flask_jwt_extended),
+    ("oidc", Preset::oidc),
+];
+
 pub(super) fn compile(key: &str, raw: auth::Jwt, cx: &mut Context<'_>) -> Option<Jwt> {
-    let presets: &[(&str, fn() -> Preset)] = &[
-        ("simplejwt", Preset::simplejwt),
-        ("flask-jwt-extended", Preset::flask_jwt_extended),
-        ("oidc", Preset::oidc),
-    ];
-    let chosen = cx.word(raw.preset.as_ref(), presets);
+    let chosen = cx.word(raw.preset.as_ref(), PRESETS);
     let is_broken = raw.preset.is_some() && chosen.is_none();
     let preset = chosen.map_or_else(Preset::none, |make| make());
     let issuer = texts(raw.issuer, "a token of any issuer would do", cx);

@@ -19,7 +19,8 @@ mod upstream;
 use std::path::Path;
 
 use super::problem::{Problem, Problems};
-use super::raw::decode::{At, Named};
+use super::raw::decode::At;
+use super::raw::shapes::Named;
 use super::raw::{self};
 use super::settings::{Authenticator, AuthenticatorKind, Log, LogLevel, Settings, Source};
 use super::source::Environment;

@@ -11,8 +11,9 @@ use super::context::Context;
 use super::headers::{Owned, Side, edits};
 use super::template::{self, Schemes};
 use crate::config::problem::{Problem, nearest};
-use crate::config::raw::decode::{At, Named};
+use crate::config::raw::decode::At;
 use crate::config::raw::route::{self as raw, OneOrManyValues};
+use crate::config::raw::shapes::Named;
 use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
 use crate::policy::path::PathPattern;
@@ -173,7 +174,7 @@ fn pattern(at: &str, path: Option<&At<String>>, cx: &mut Context<'_>) -> Option<
 }
 
 fn hosts(
-    raw: Option<At<crate::config::raw::decode::Strings>>,
+    raw: Option<At<crate::config::raw::shapes::Strings>>,
     cx: &mut Context<'_>,
 ) -> Vec<(String, HostPattern)> {
     let list = cx.some_strings(raw, "no request could match; leave it out for any host");
@@ -198,7 +199,7 @@ const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 
 /// A list of methods.
 pub(super) fn methods(
-    raw: Option<At<crate::config::raw::decode::Strings>>,
+    raw: Option<At<crate::config::raw::shapes::Strings>>,
     cx: &mut Context<'_>,
 ) -> Option<Vec<Method>> {
     raw.as_ref()?;
@@ -283,7 +284,7 @@ fn check_has_caller(what: &Problem, admission: Admission, cx: &mut Context<'_>) 
 }
 
 fn texts(
-    raw: Option<At<crate::config::raw::decode::Strings>>,
+    raw: Option<At<crate::config::raw::shapes::Strings>>,
     why: &str,
     admission: Admission,
     cx: &mut Context<'_>,

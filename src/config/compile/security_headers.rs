@@ -9,7 +9,8 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 
 use super::context::Context;
-use crate::config::raw::decode::{At, OrFalse};
+use crate::config::raw::decode::At;
+use crate::config::raw::shapes::OrFalse;
 use crate::config::raw::{self};
 use crate::policy::security_headers::SecurityHeaders;
 

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use super::context::Context;
 use crate::config::problem::Problem;
-use crate::config::raw::decode::{At, OneOrMany, OrFalse, Size};
+use crate::config::raw::decode::{At, Size};
+use crate::config::raw::shapes::{OneOrMany, OrFalse};
 use crate::config::raw::{self, doors};
 use crate::config::settings::{Admin, Limits, Server, ServerTimeouts};
 
@@ -159,7 +160,7 @@ fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (a == b || covers)
 }
 
-fn trusted(raw: Option<At<raw::decode::Strings>>, cx: &mut Context<'_>) -> Vec<IpNet> {
+fn trusted(raw: Option<At<raw::shapes::Strings>>, cx: &mut Context<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for text in cx.strings(raw).map(|list| list.value).unwrap_or_default() {
         let single = text.value.parse::<IpAddr>().map(IpNet::from);

@@ -8,8 +8,9 @@ use url::Url;
 use super::context::{Context, check_table_name};
 use crate::config::node::quote;
 use crate::config::problem::nearest;
-use crate::config::raw::decode::{At, Named};
+use crate::config::raw::decode::At;
 use crate::config::raw::doors::{self, OneServer, Servers};
+use crate::config::raw::shapes::Named;
 use crate::config::settings::{
     Balance, CertificateFiles, ServerAddress, Upstream, UpstreamHost, UpstreamServer, UpstreamTls,
 };

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decode::{
-    At, Decode, Named, Secrets, StringOrStrings, Strings, Table, not_yet, table, wrong_type,
-};
+use super::decode::{At, Decode, Table, not_yet, table, wrong_type};
+use super::shapes::{Named, Secrets, StringOrStrings, Strings};
 use crate::config::node::{Data, Node, quote};
 use crate::config::problem::{Problem, Problems, nearest};
 
@@ -109,24 +108,20 @@ impl Decode for Auth {
         let Data::Table(members) = &node.data else {
             return wrong_type(node, key, "a table", problems);
         };
-        let kind = members.get("type").map(|kind| &kind.data);
-        match kind {
-            Some(Data::Text(kind)) => match kind.as_str() {
-                "jwt" => Decode::decode(node, key, problems).map(|jwt| Self::Jwt(Box::new(jwt))),
-                "api-key" => Decode::decode(node, key, problems).map(Self::ApiKey),
-                "basic" => Decode::decode(node, key, problems).map(Self::Basic),
-                "client-certificate" => {
-                    Decode::decode(node, key, problems).map(Self::ClientCertificate)
-                }
-                other => {
-                    problems.error(wrong_kind(key, other));
-                    Some(Self::Unknown)
-                }
-            },
-            _ => {
-                // Reading the key says what is wrong with it.
-                let table = Table { members, key };
-                let _: Option<At<String>> = table.required("type", problems);
+        let Some(Data::Text(kind)) = members.get("type").map(|kind| &kind.data) else {
+            // Reading the key says what is wrong with it.
+            let _: Option<At<String>> = Table { members, key }.required("type", problems);
+            return Some(Self::Unknown);
+        };
+        match kind.as_str() {
+            "jwt" => Decode::decode(node, key, problems).map(|jwt| Self::Jwt(Box::new(jwt))),
+            "api-key" => Decode::decode(node, key, problems).map(Self::ApiKey),
+            "basic" => Decode::decode(node, key, problems).map(Self::Basic),
+            "client-certificate" => {
+                Decode::decode(node, key, problems).map(Self::ClientCertificate)
+            }
+            other => {
+                problems.error(wrong_kind(key, other));
                 Some(Self::Unknown)
             }
         }

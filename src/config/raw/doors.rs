@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::decode::{At, Decode, OneOrMany, OrFalse, Size, Strings, Table, split, table};
+use super::decode::{At, Decode, Size, Table, table};
+use super::shapes::{OneOrMany, OrFalse, Strings, split};
 use crate::config::node::{Data, Node};
 use crate::config::problem::Problems;
 

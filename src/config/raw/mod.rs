@@ -7,9 +7,11 @@ pub(super) mod auth;
 pub(super) mod decode;
 pub(super) mod doors;
 pub(super) mod route;
+pub(super) mod shapes;
 
-use decode::{At, Named, OrFalse, Strings, table};
+use decode::{At, table};
 use serde_json::Value;
+use shapes::{Named, OrFalse, Strings};
 
 use std::time::Duration;
 
@@ -52,7 +54,7 @@ table! {
         origins: Strings,
         credentials: bool,
         methods: Strings,
-        headers: decode::StringOrStrings,
+        headers: shapes::StringOrStrings,
         expose: Strings,
         max_age: Duration,
         private_network: bool,
@@ -141,6 +143,6 @@ table! {
 table! {
     /// `[admin]`.
     Admin {
-        token: decode::RawSecret,
+        token: shapes::RawSecret,
     }
 }

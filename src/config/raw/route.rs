@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decode::{At, Decode, Named, OrFalse, Size, Strings, Table, not_yet, table, wrong_type};
+use super::decode::{At, Decode, Size, Table, not_yet, table, wrong_type};
+use super::shapes::{Named, OrFalse, Strings};
 use crate::config::node::{Data, Node};
 use crate::config::problem::{Problem, Problems};
 
@@ -143,10 +144,11 @@ pub(in crate::config) struct OneOrManyValues(pub(in crate::config) Vec<Value>);
 
 impl Decode for OneOrManyValues {
     fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
-        match Value::decode(node, key, problems)? {
-            Value::Array(list) => Some(Self(list)),
-            one => Some(Self(vec![one])),
+        let value = Value::decode(node, key, problems)?;
+        if let Value::Array(list) = value {
+            return Some(Self(list));
         }
+        Some(Self(vec![value]))
     }
 }
 
