@@ -9,6 +9,7 @@ mod expect;
 mod headers;
 mod identity;
 mod jwt;
+mod jwt_keys;
 mod route;
 mod security_headers;
 mod server;
