@@ -6,12 +6,17 @@
 //! `main · cli · admin · reload · server · pipeline · gateway · tls · upstream · signin · limiter ·
 //! store · auth · telemetry · config · policy · clock · secret`
 
+pub mod admin;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod gateway;
+pub mod pipeline;
 pub mod policy;
 pub mod reload;
 pub mod secret;
 pub mod server;
 pub mod telemetry;
 pub mod tls;
+pub mod upstream;

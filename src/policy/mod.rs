@@ -34,7 +34,7 @@ pub struct Policy {
     /// Header names that tell the app who is calling.
     pub identity: identity::IdentityNames,
     /// What is removed from requests before forwarding.
-    pub hygiene: headers::Hygiene,
+    pub hygiene: std::sync::Arc<headers::Hygiene>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: forwarded::TrustedProxies,
     /// Headers added to answers where the app did not set them.

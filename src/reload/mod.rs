@@ -1,3 +1,191 @@
-//! How a running gateway takes up changes.
+//! Takes up a changed configuration: all of it, or nothing.
+//!
+//! SIGHUP and a change of any file that the configuration names lead here. A configuration with an
+//! error changes nothing and is reported; requests under way keep the snapshot they began with.
 
 pub mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{self, Loaded, Problem, ProcessEnvironment};
+use crate::config::settings::Settings;
+use crate::gateway::{BuildProblem, Gateway, Snapshot};
+use crate::telemetry::{LogGuard, Metrics};
+use crate::tls::Outcome;
+
+/// What a reload came to.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// The new configuration is in force.
+    Taken,
+    /// It has mistakes; the old one stays.
+    Refused(Vec<Problem>),
+}
+
+/// Builds and swaps snapshots, one at a time.
+#[derive(Debug)]
+pub struct Reloader {
+    file: PathBuf,
+    gateway: Arc<Gateway>,
+    log: Arc<LogGuard>,
+    /// Ends the background work of the snapshot in force.
+    background: Mutex<CancellationToken>,
+    /// One reload at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Reads and compiles the file. Blocks on files.
+///
+/// # Errors
+///
+/// Every mistake, with its place.
+pub fn load(file: &Path) -> Result<Loaded, Vec<Problem>> {
+    config::load(file, &ProcessEnvironment).map_err(|report| report.problems)
+}
+
+/// Builds what a configuration asks for, from everything that it names. Blocks on files.
+///
+/// # Errors
+///
+/// Every mistake, with its place.
+pub fn build(
+    loaded: Loaded,
+    previous: Option<&Snapshot>,
+    metrics: &Metrics,
+) -> Result<Snapshot, Vec<Problem>> {
+    let places = loaded.places.clone();
+    Snapshot::assemble(loaded, previous, metrics).map_err(|problems| {
+        let place = |problem: BuildProblem| Problem::at_key(&places, &problem.key, problem.message);
+        problems.into_iter().map(place).collect()
+    })
+}
+
+impl Reloader {
+    /// Looks after the snapshot that is in force.
+    #[must_use]
+    pub fn new(file: PathBuf, gateway: Arc<Gateway>, log: Arc<LogGuard>) -> Self {
+        let reloader = Self {
+            file,
+            gateway,
+            log,
+            background: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        };
+        reloader.start_background();
+        reloader
+    }
+
+    /// The files to watch now.
+    #[must_use]
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let gate = self.gateway.snapshot();
+        let mut files = gate.settings.watched.clone();
+        files.extend(gate.tls.files());
+        files.push(self.file.clone());
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
+    /// Takes up what changed in these files: certificates without a reload, anything else with one.
+    pub async fn files_changed(&self, files: &[PathBuf]) {
+        let tls = Arc::clone(&self.gateway.snapshot().tls);
+        if !files.iter().all(|file| tls.owns(file)) {
+            self.reload("a file changed").await;
+            return;
+        }
+        let _turn = self.turn.lock().await;
+        let refreshed = tokio::task::spawn_blocking(move || tls.refresh(clock::now())).await;
+        for one in refreshed.unwrap_or_default() {
+            match one.outcome {
+                Outcome::Unchanged => {}
+                Outcome::Renewed => {
+                    tracing::info!(key = one.key, file = %one.file.display(), "took up a renewed certificate");
+                }
+                Outcome::Refused(error) => {
+                    self.gateway.metrics.reload_failed();
+                    tracing::error!(
+                        key = one.key,
+                        file = %one.file.display(),
+                        problem = error.line(),
+                        "refused a renewed certificate; the old one stays"
+                    );
+                }
+            }
+        }
+        self.gateway.snapshot().report_certificates();
+    }
+
+    /// Loads, builds and swaps. On a mistake the old configuration stays.
+    pub async fn reload(&self, why: &'static str) -> Reloaded {
+        let _turn = self.turn.lock().await;
+        let (file, gateway) = (self.file.clone(), Arc::clone(&self.gateway));
+        let built = tokio::task::spawn_blocking(move || {
+            let old = gateway.snapshot();
+            let mut loaded = load(&file)?;
+            let stuck = needs_restart(&old.settings, &loaded.settings);
+            if !stuck.is_empty() {
+                return Err(stuck);
+            }
+            let warnings = std::mem::take(&mut loaded.warnings);
+            Ok((build(loaded, Some(&old), &gateway.metrics)?, warnings))
+        })
+        .await
+        .unwrap_or_else(|failed| Err(vec![Problem::new("", format!("the reload failed: {failed}"))]));
+        match built {
+            Ok((next, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.gateway.metrics.reload_succeeded(clock::now());
+                next.report_certificates();
+                self.log.apply(&next.settings.log);
+                self.gateway.swap(next);
+                self.start_background();
+                tracing::info!(why, generation = self.gateway.generation(), "the configuration was reloaded");
+                Reloaded::Taken
+            }
+            Err(problems) => {
+                self.gateway.metrics.reload_failed();
+                for problem in &problems {
+                    tracing::error!(why, "{problem}");
+                }
+                tracing::error!(why, mistakes = problems.len(), "the configuration was not taken; the old one stays");
+                Reloaded::Refused(problems)
+            }
+        }
+    }
+
+    /// Starts the background work of the snapshot in force and ends that of the one before.
+    fn start_background(&self) {
+        let cancel = CancellationToken::new();
+        let gate = self.gateway.snapshot();
+        tokio::spawn(Arc::clone(&gate.authenticators).keep_fresh(cancel.clone()));
+        let mut current = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, cancel).cancel();
+    }
+
+    /// Ends the background work.
+    pub fn stop(&self) {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+    }
+}
+
+/// What cannot change while the gateway runs: addresses are bound and threads are there.
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<Problem> {
+    let changed = [
+        ("server.https", old.server.https != new.server.https),
+        ("server.http", old.server.http != new.server.http),
+        ("server.plain", old.server.plain != new.server.plain),
+        ("server.admin", old.server.admin != new.server.admin),
+        ("server.workers", old.server.workers != new.server.workers),
+    ];
+    let stuck = changed.into_iter().filter(|(_, changed)| *changed);
+    stuck
+        .map(|(key, _)| Problem::new(key, "changed, which a reload cannot take up: restart the gateway"))
+        .collect()
+}

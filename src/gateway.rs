@@ -1,0 +1,214 @@
+//! Everything a reload can change, as one value that is swapped whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::auth::{Assertions, Authenticators};
+use crate::clock;
+use crate::config::Loaded;
+use crate::config::settings::Settings;
+use crate::policy::Policy;
+use crate::policy::cors::CorsRule;
+use crate::telemetry::{
+    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
+};
+use crate::tls::TlsState;
+use crate::upstream::Upstreams;
+
+/// One generation of the configuration, running. A request takes one and sees no other.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What requests are judged by.
+    pub policy: Policy,
+    /// What the gateway was built from.
+    pub settings: Settings,
+    /// Who reads credentials.
+    pub authenticators: Arc<Authenticators>,
+    /// Signs what the app is told, where configured.
+    pub assertions: Option<Assertions>,
+    /// The apps.
+    pub upstreams: Upstreams,
+    /// Certificates.
+    pub tls: Arc<TlsState>,
+    /// Metrics with this generation's labels.
+    pub metrics: Bound,
+    /// Every cross-origin rule that a route uses, for refusals that no route was found for.
+    pub cors_rules: Vec<Arc<CorsRule>>,
+}
+
+/// A mistake found while building what the configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildProblem {
+    /// The key it stands under, such as `tls.certificate[0].cert`.
+    pub key: String,
+    /// What was found, what was expected, and what to do.
+    pub message: String,
+}
+
+impl BuildProblem {
+    fn new(key: &str, message: String) -> Self {
+        Self { key: key.to_owned(), message }
+    }
+}
+
+impl Snapshot {
+    /// Builds a generation. What did not change is carried over from `previous`.
+    ///
+    /// # Errors
+    ///
+    /// Every problem with a file or key that the configuration names.
+    pub fn assemble(
+        loaded: Loaded,
+        previous: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Result<Self, Vec<BuildProblem>> {
+        let Loaded { policy, settings, .. } = loaded;
+        let mut problems: Vec<BuildProblem> = Vec::new();
+        let tls = TlsState::load(&settings.tls, previous.map(|old| &*old.tls), clock::now());
+        let tls = tls.map_err(|found| {
+            problems.extend(found.iter().map(|problem| BuildProblem::new(&problem.key, problem.message())));
+        });
+        let authenticators = Authenticators::assemble(
+            &settings,
+            &policy.identity,
+            previous.map(|old| &*old.authenticators),
+        )
+        .map_err(|found| {
+            problems.extend(found.into_iter().map(|problem| BuildProblem::new(&problem.key, problem.message)));
+        });
+        let assertions = settings.assertion.as_ref().map(Assertions::load).transpose().map_err(|found| {
+            problems.push(BuildProblem::new(&found.key, found.message));
+        });
+        let upstreams = Upstreams::assemble(
+            &settings.upstreams,
+            previous.map(|old| &old.upstreams),
+            |upstream| {
+                let key = format!("upstream.{}.tls", upstream.name);
+                crate::tls::client_config(&upstream.tls)
+                    .map_err(|error| BuildProblem::new(&key, error.line()))
+            },
+        )
+        .map_err(|found| problems.extend(found));
+        let (Ok(tls), Ok(authenticators), Ok(assertions), Ok(upstreams)) =
+            (tls, authenticators, assertions, upstreams)
+        else {
+            return Err(problems);
+        };
+        let metrics = metrics.bind(&settings, &policy);
+        let cors_rules = distinct_rules(&policy);
+        Ok(Self {
+            policy,
+            settings,
+            authenticators: Arc::new(authenticators),
+            assertions,
+            upstreams,
+            tls: Arc::new(tls),
+            metrics,
+            cors_rules,
+        })
+    }
+}
+
+impl Snapshot {
+    /// Tells the log and the metrics about the certificates that serve.
+    pub fn report_certificates(&self) {
+        for warning in self.tls.warnings(clock::now()) {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn distinct_rules(policy: &Policy) -> Vec<Arc<CorsRule>> {
+    let mut rules: Vec<Arc<CorsRule>> = Vec::new();
+    for rule in policy.routes.all().iter().filter_map(|route| route.cors.as_ref()) {
+        if !rules.iter().any(|have| have.name == rule.name) {
+            rules.push(Arc::clone(rule));
+        }
+    }
+    rules
+}
+
+/// The running gateway: the snapshot in force and what outlives it.
+#[derive(Debug)]
+pub struct Gateway {
+    current: ArcSwap<Snapshot>,
+    /// Metrics of the whole process.
+    pub metrics: Arc<Metrics>,
+    draining: AtomicBool,
+    generation: AtomicU64,
+}
+
+impl Gateway {
+    /// Starts with a first snapshot.
+    #[must_use]
+    pub fn new(first: Snapshot, metrics: Arc<Metrics>) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(first),
+            metrics,
+            draining: AtomicBool::new(false),
+            generation: AtomicU64::new(1),
+        }
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts the next snapshot in force. Requests under way keep theirs.
+    pub fn swap(&self, next: Snapshot) {
+        self.current.store(Arc::new(next));
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many snapshots there were.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// From now on the gateway is stopping.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the gateway is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+impl Probe for Gateway {
+    fn read(&self) -> Reading {
+        let gate = self.snapshot();
+        let servers = gate.upstreams.iter().flat_map(|upstream| {
+            upstream.servers.iter().map(|server| ServerReading {
+                upstream: Arc::clone(&upstream.name),
+                server: Arc::clone(&server.settings.label),
+                up: true,
+                in_flight: server.in_flight(),
+                connections: server.connections(),
+                counts: server.counts.read(),
+            })
+        });
+        let certificates = gate.tls.certificates().into_iter().map(|known| CertificateReading {
+            file: known.path.display().to_string(),
+            names: known.names,
+            not_after: known.not_after,
+        });
+        let jwks = gate.authenticators.jwks().into_iter().map(|status| JwksReading {
+            authenticator: status.authenticator,
+            keys: status.keys,
+            age: status.age,
+            failures: status.failures,
+            problem: status.problem,
+        });
+        Reading {
+            servers: servers.collect(),
+            jwks: jwks.collect(),
+            certificates: certificates.collect(),
+            cached_verdicts: gate.authenticators.remembered(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! An app's answer on its way to the client.
+
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+
+use super::body::Body;
+use super::respond::REFUSED_BY;
+use crate::policy::denial::{Code, Denial};
+use crate::policy::headers::cleanse_answer;
+use crate::policy::websocket::{self, Handshake};
+use crate::upstream::client::{Answer, AnswerOr};
+use crate::upstream::outbound::STICKY_COOKIE;
+use crate::upstream::tunnel::Handover;
+
+/// Makes the client's answer of the app's, and gives the connection back where it is a tunnel now.
+///
+/// # Errors
+///
+/// `upstream_invalid` for a 101 that does not answer the client's handshake (RFC 6455 §4.1).
+pub(super) fn accept(
+    answer: Answer,
+    handshake: Option<&Handshake>,
+) -> Result<(Response<Body>, Option<Box<Handover>>), Denial> {
+    let (mut head, body) = answer.response.into_parts();
+    cleanse_answer(&mut head.headers);
+    head.version = Version::HTTP_11;
+    if let Some(id) = answer.sticky {
+        let cookie = format!("{STICKY_COOKIE}={id:016x}; Path=/; HttpOnly; SameSite=Lax");
+        if let Ok(cookie) = HeaderValue::try_from(cookie) {
+            head.headers.append(SET_COOKIE, cookie);
+        }
+    }
+    if head.status.is_client_error() || head.status.is_server_error() {
+        head.headers.insert(REFUSED_BY, HeaderValue::from_static("app"));
+    }
+    let (body, tunnel) = match body {
+        AnswerOr::Empty => (Body::empty(), None),
+        AnswerOr::Body(body) => (Body::app(body), None),
+        AnswerOr::Tunnel(tunnel) => {
+            check_switch(&head.headers, handshake)?;
+            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            (Body::empty(), Some(tunnel))
+        }
+    };
+    debug_assert!(tunnel.is_none() || head.status == StatusCode::SWITCHING_PROTOCOLS);
+    Ok((Response::from_parts(head, body), tunnel))
+}
+
+fn check_switch(headers: &HeaderMap, handshake: Option<&Handshake>) -> Result<(), Denial> {
+    let refuse = |note: &'static str| {
+        Err(Denial::new(Code::UpstreamInvalid, "the app's WebSocket answer does not fit the handshake").note(note))
+    };
+    let Some(handshake) = handshake else {
+        return refuse("the app switched protocols without being asked to");
+    };
+    let accept = websocket::accept_for(&handshake.key);
+    if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.as_bytes() != accept.as_bytes()) {
+        return refuse("Sec-WebSocket-Accept does not answer Sec-WebSocket-Key");
+    }
+    match headers.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::to_str) {
+        None => Ok(()),
+        Some(Ok(chosen)) if handshake.offers(chosen) => Ok(()),
+        Some(_) => refuse("the app chose a subprotocol that the client did not offer"),
+    }
+}

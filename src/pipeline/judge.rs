@@ -1,0 +1,288 @@
+//! What is decided about one request, step by step, without touching a socket.
+//!
+//! Live traffic, `explain` and `[[expect]]` all come through [`judge`]. The steps stand in the
+//! order of the documentation; the first that objects ends the visit.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Method, Uri, Version};
+
+use crate::auth::{self, Attempt, PeerCertificate};
+use crate::clock::Timestamp;
+use crate::gateway::Snapshot;
+use crate::policy::denial::{Code, Denial};
+use crate::policy::forwarded::{self, Client};
+use crate::policy::headers::check_framing;
+use crate::policy::host::{Authority, parse_authority};
+use crate::policy::identity::Caller;
+use crate::policy::path::CanonicalPath;
+use crate::policy::requirement::Permit;
+use crate::policy::route::Route;
+use crate::policy::routes::Miss;
+use crate::policy::websocket::{self, Handshake};
+use crate::policy::{cors, csrf};
+use crate::tls::Served;
+
+/// What is known of the connection that a request came on.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The other end, or what the PROXY protocol says it is.
+    pub address: SocketAddr,
+    /// TLS, where the gateway ended it.
+    pub tls: Option<PeerTls>,
+}
+
+/// What the TLS handshake told.
+#[derive(Clone, Debug)]
+pub struct PeerTls {
+    /// What the connection was served with.
+    pub served: Served,
+    /// The name that the client asked for.
+    pub server_name: Option<Box<str>>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The client's certificate, verified.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// A request's head and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'u, 'h> {
+    /// Method.
+    pub method: &'h Method,
+    /// Target, as it came.
+    pub uri: &'u Uri,
+    /// Version.
+    pub version: Version,
+    /// Headers.
+    pub headers: &'h HeaderMap,
+    /// The connection.
+    pub peer: &'h Peer,
+    /// Largest request target in bytes.
+    pub target_limit: usize,
+}
+
+/// Who a request is judged for.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// Whoever its credentials say.
+    Bearer,
+    /// This caller, or nobody: for `[[expect]]`.
+    Given(Option<Arc<Caller>>),
+}
+
+/// What was found out about a request, as far as the visit came.
+#[derive(Debug, Default)]
+pub struct Judged<'u> {
+    /// The path in its one reading.
+    pub path: Option<CanonicalPath<'u>>,
+    /// Who the client is.
+    pub client: Option<Client>,
+    /// The route that was chosen.
+    pub route: Option<Arc<Route>>,
+    /// The WebSocket handshake, where it is one.
+    pub handshake: Option<Handshake>,
+    /// What the authenticators said.
+    pub attempt: Option<Attempt<'u>>,
+    /// Who is calling, where a credential held.
+    pub caller: Option<Arc<Caller>>,
+    /// What would have been refused on a route that only observes.
+    pub overlooked: Option<Denial>,
+}
+
+/// What is to happen with a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is a preflight, answered with these headers.
+    Preflight(HeaderMap),
+    /// It goes on.
+    Permitted(Permit),
+}
+
+/// Judges a request at a point in time. `judged` keeps what was found out, whatever comes of it.
+///
+/// # Errors
+///
+/// The [`Denial`] of the first step that objects.
+pub async fn judge<'u>(
+    gate: &'u Snapshot,
+    subject: &Subject<'u, '_>,
+    who: Who,
+    now: Timestamp,
+    judged: &mut Judged<'u>,
+) -> Result<Verdict, Denial> {
+    let policy = &gate.policy;
+    check_size(policy.header_count, subject)?;
+    check_framing(subject.version, subject.method, subject.headers)?;
+    let authority = authority(subject)?;
+    check_server_name(subject, &authority)?;
+    let client = judged.client.insert(forwarded::resolve(
+        &policy.trusted_proxies,
+        subject.peer.address.ip(),
+        subject.peer.tls.is_some(),
+        &authority,
+        subject.headers,
+    ));
+    let path = judged.path.insert(CanonicalPath::parse(subject.uri.path(), policy.merge_slashes)?);
+
+    let origin = subject.headers.get(ORIGIN);
+    if cors::is_preflight(subject.method, subject.headers)
+        && let Some(answer) = preflight(gate, subject, &authority, path, &mut judged.route)
+    {
+        return answer.map(Verdict::Preflight);
+    }
+    let route = policy.routes.find(authority.host(), path, subject.method).map_err(|miss| missed(&miss))?;
+    let route = judged.route.insert(Arc::clone(route));
+    judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
+
+    let checked = async {
+        if judged.handshake.is_some() {
+            check_websocket(route, client, origin)?;
+        }
+        let by_cookie;
+        match who {
+            Who::Given(caller) => {
+                judged.caller = caller;
+                by_cookie = false;
+            }
+            Who::Bearer => {
+                let request = auth::Request {
+                    method: subject.method,
+                    headers: subject.headers,
+                    query: subject.uri.query(),
+                    websocket: judged.handshake.is_some(),
+                    peer_certificate: (subject.peer.tls.as_ref())
+                        .and_then(|tls| tls.certificate.as_deref()),
+                };
+                let admission = route.requirement.admission;
+                let authenticators = &gate.authenticators;
+                let mut attempt =
+                    authenticators.identify(&route.authenticators, admission, &request, now).await;
+                by_cookie = attempt.by_cookie;
+                judged.caller = attempt.caller.clone();
+                let denial = attempt.denial.take();
+                judged.attempt = Some(attempt);
+                if let Some(denial) = denial {
+                    return Err(denial);
+                }
+            }
+        }
+        if route.csrf && by_cookie {
+            csrf::check(subject.method, subject.headers, client, route.cors.as_deref())?;
+        }
+        route.requirement.check(judged.caller.clone(), now)
+    }
+    .await;
+    match checked {
+        Ok(permit) => Ok(Verdict::Permitted(permit)),
+        Err(denial) => {
+            let (permit, denial) = route.requirement.overlook(denial)?;
+            judged.overlooked = Some(denial);
+            Ok(Verdict::Permitted(permit))
+        }
+    }
+}
+
+/// Limits that HTTP/2 does not keep for us; on HTTP/1 they were kept before the head was parsed.
+fn check_size(header_count: usize, subject: &Subject<'_, '_>) -> Result<(), Denial> {
+    if subject.headers.len() > header_count {
+        let detail = format!("the request has {} header lines; at most {header_count} are taken", subject.headers.len());
+        return Err(Denial::new(Code::HeadersTooLarge, detail));
+    }
+    let length = subject.uri.path().len() + subject.uri.query().map_or(0, |query| query.len() + 1);
+    if length > subject.target_limit {
+        let detail = format!("the address has {length} bytes; at most {} are taken", subject.target_limit);
+        return Err(Denial::new(Code::TargetTooLong, detail));
+    }
+    if *subject.method == Method::CONNECT {
+        return Err(Denial::new(Code::BadRequest, "CONNECT is not served here").closing());
+    }
+    Ok(())
+}
+
+/// The one host that the request is for. An authority in the target and a `Host` must agree
+/// (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+fn authority<'h>(subject: &Subject<'h, 'h>) -> Result<Authority<'h>, Denial> {
+    let refuse = |detail: String| Denial::new(Code::BadRequest, detail).closing();
+    let mut hosts = subject.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(refuse("the Host header is there twice".to_owned()));
+    }
+    let host = match host {
+        Some(value) => {
+            let text = value.to_str().map_err(|_| refuse("the Host header has bytes that no host has".to_owned()))?;
+            Some(parse_authority(text).map_err(|bad| refuse(bad.to_string()))?)
+        }
+        None => None,
+    };
+    let target = match subject.uri.authority() {
+        Some(target) => Some(parse_authority(target.as_str()).map_err(|bad| refuse(bad.to_string()))?),
+        None => None,
+    };
+    match (host, target) {
+        (Some(host), Some(target)) if host != target => {
+            Err(refuse("the Host header and the address name two different hosts".to_owned()))
+        }
+        (_, Some(target)) => Ok(target),
+        (Some(host), None) => Ok(host),
+        (None, None) => Err(refuse("the Host header is missing".to_owned())),
+    }
+}
+
+/// RFC 9110 §7.4: a connection serves the hosts that its certificate covers.
+fn check_server_name(subject: &Subject<'_, '_>, authority: &Authority<'_>) -> Result<(), Denial> {
+    let Some(tls) = &subject.peer.tls else {
+        return Ok(());
+    };
+    if tls.served.covers(authority.host()) {
+        return Ok(());
+    }
+    let note = format!(
+        "host {} is not covered by the certificate for {}",
+        authority.host(),
+        tls.server_name.as_deref().unwrap_or("clients without a server name"),
+    );
+    let detail = "the certificate of this connection does not cover the host; open another one";
+    Err(Denial::new(Code::Misdirected, detail).note(note))
+}
+
+fn missed(miss: &Miss) -> Denial {
+    match miss {
+        Miss::NoRoute => Denial::new(Code::NoRoute, "no route matches this host and path"),
+        Miss::Method { allow } => {
+            Denial::new(Code::MethodNotAllowed, "the path is served, but not with this method")
+                .allow(allow.clone())
+        }
+    }
+}
+
+/// The answer to a preflight, or `None` where the path has no route with a cross-origin rule for
+/// the method that is asked for: then it is an ordinary request.
+fn preflight(
+    gate: &Snapshot,
+    subject: &Subject<'_, '_>,
+    authority: &Authority<'_>,
+    path: &CanonicalPath<'_>,
+    chosen: &mut Option<Arc<Route>>,
+) -> Option<Result<HeaderMap, Denial>> {
+    let wanted = subject.headers.get(http::header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    let method = Method::from_bytes(wanted.as_bytes()).ok()?;
+    let route = gate.policy.routes.find(authority.host(), path, &method).ok()?;
+    let rule = route.cors.as_ref()?;
+    *chosen = Some(Arc::clone(route));
+    Some(rule.preflight(route.methods.as_deref(), subject.headers))
+}
+
+fn check_websocket(
+    route: &Route,
+    client: &Client,
+    origin: Option<&http::HeaderValue>,
+) -> Result<(), Denial> {
+    if !route.websocket.allowed {
+        return Err(Denial::new(Code::BadRequest, "this route takes no WebSocket"));
+    }
+    websocket::check_origin(origin, client, route.cors.as_deref())
+}

@@ -1,0 +1,188 @@
+//! What is told of a request when its answer has ended: one log line, its counters, and, where it
+//! was refused, its entry among the recent refusals.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+
+use super::judge::{Judged, Peer};
+use super::trace;
+use crate::clock::{self, Timestamp};
+use crate::gateway::Snapshot;
+use crate::policy::denial::Denial;
+use crate::policy::identity::Caller;
+use crate::policy::route::RouteId;
+use crate::telemetry::{Completed, Trace};
+use crate::upstream::body::Progress;
+
+/// When the steps of a visit were.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    started: Instant,
+    sent: Option<Instant>,
+    answered: Option<Instant>,
+    decided: Option<Instant>,
+}
+
+impl Times {
+    pub(super) const fn new(started: Instant) -> Self {
+        Self { started, sent: None, answered: None, decided: None }
+    }
+
+    /// The request goes to the app now.
+    pub(super) fn sent(&mut self) {
+        self.sent = Some(clock::monotonic());
+    }
+
+    /// The head of the app's answer is there, or will not come.
+    pub(super) fn answered(&mut self) {
+        self.answered = Some(clock::monotonic());
+    }
+
+    fn app(&self) -> Option<Duration> {
+        Some(self.answered?.saturating_duration_since(self.sent?))
+    }
+
+    /// From the request's head to the answer's, without the app's share.
+    fn gateway(&self) -> Duration {
+        let decided = self.decided.or(self.answered).unwrap_or(self.started);
+        decided.saturating_duration_since(self.started).saturating_sub(self.app().unwrap_or_default())
+    }
+}
+
+/// What was seen of a request when its answer begins.
+#[derive(Debug)]
+pub(super) struct Seen<'a, 'j> {
+    pub(super) request_id: HeaderValue,
+    pub(super) traceparent: HeaderValue,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) version: Version,
+    pub(super) peer: &'a Peer,
+    pub(super) judged: &'a Judged<'j>,
+    pub(super) denial: Option<Denial>,
+    pub(super) status: StatusCode,
+    pub(super) server: Option<Arc<str>>,
+    pub(super) retries: u32,
+    pub(super) request_bytes: u64,
+    pub(super) progress: Option<Arc<Progress>>,
+    pub(super) preflight: bool,
+}
+
+/// A request whose answer is on its way. The report is made when this is dropped.
+#[derive(Debug)]
+pub(super) struct Report {
+    gate: Arc<Snapshot>,
+    at: Timestamp,
+    times: Times,
+    request_id: HeaderValue,
+    traceparent: HeaderValue,
+    client: std::net::IpAddr,
+    route: Option<RouteId>,
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    status: StatusCode,
+    denial: Option<Denial>,
+    overlooked: Option<Denial>,
+    preflight: bool,
+    caller: Option<Arc<Caller>>,
+    request_bytes: u64,
+    progress: Option<Arc<Progress>>,
+    response_bytes: u64,
+    cut_off: bool,
+    server: Option<Arc<str>>,
+    retries: u32,
+    version: Version,
+    tls: Option<&'static str>,
+    trace: Option<Trace>,
+}
+
+impl Report {
+    /// Begins the report of a request whose answer's head is settled. Counts the verdicts of
+    /// authenticators, which are settled too.
+    pub(super) fn begin(mut times: Times, at: Timestamp, gate: Arc<Snapshot>, seen: Seen<'_, '_>) -> Box<Self> {
+        times.decided = Some(clock::monotonic());
+        let judged = seen.judged;
+        for one in judged.attempt.iter().flat_map(|attempt| &attempt.tries) {
+            if let Some(metrics) = gate.metrics.authenticator(one.authenticator) {
+                metrics.verdict(one.outcome, one.reused);
+            }
+        }
+        let objected = seen.denial.as_ref().or(judged.overlooked.as_ref());
+        let trace = objected.map(|denial| trace::of(&gate, judged, seen.peer, Some(denial)));
+        Box::new(Self {
+            at,
+            times,
+            request_id: seen.request_id,
+            traceparent: seen.traceparent,
+            client: judged.client.as_ref().map_or(seen.peer.address.ip(), |client| client.ip),
+            route: judged.route.as_ref().map(|route| route.id),
+            method: seen.method,
+            uri: seen.uri,
+            host: judged.client.as_ref().map(|client| client.authority.clone()),
+            status: seen.status,
+            denial: seen.denial,
+            overlooked: judged.overlooked.clone(),
+            preflight: seen.preflight,
+            caller: judged.caller.clone(),
+            request_bytes: seen.request_bytes,
+            progress: seen.progress,
+            response_bytes: 0,
+            cut_off: false,
+            server: seen.server,
+            retries: seen.retries,
+            version: seen.version,
+            tls: seen.peer.tls.as_ref().map(|tls| tls.version),
+            trace,
+            gate,
+        })
+    }
+
+    /// So many bytes of the answer's body were taken.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
+    }
+
+    /// The answer ended before it was complete.
+    pub(super) fn cut_off(&mut self) {
+        self.cut_off = true;
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let identity = self.caller.as_ref().map(|caller| caller.identity());
+        let trace_id = self.traceparent.to_str().ok().and_then(|text| text.get(3..35));
+        let completed = Completed {
+            at: self.at,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            trace_id: trace_id.unwrap_or_default(),
+            client: self.client,
+            route: self.route,
+            method: &self.method,
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            path: self.uri.path(),
+            status: self.status,
+            denial: self.denial.as_ref(),
+            overlooked: self.overlooked.as_ref(),
+            preflight: self.preflight,
+            user: identity.map(|identity| &*identity.user),
+            authenticator: identity.map(|identity| &*identity.authenticator),
+            gateway_time: self.times.gateway(),
+            app_time: self.times.app(),
+            total_time: clock::monotonic().saturating_duration_since(self.times.started),
+            request_bytes: self.request_bytes
+                + self.progress.as_ref().map_or(0, |progress| progress.bytes()),
+            response_bytes: self.response_bytes,
+            cut_off: self.cut_off,
+            server: self.server.as_deref(),
+            retries: self.retries,
+            version: self.version,
+            tls: self.tls,
+            trace: self.trace.take(),
+        };
+        self.gate.metrics.record(completed);
+    }
+}

@@ -1,0 +1,442 @@
+//! Takes one request through the gate, in the order written.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, EXPECT, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use smallvec::SmallVec;
+
+use super::body::Body;
+use super::files;
+use super::inbound;
+use super::judge::{Judged, Peer, Subject, Verdict, Who, judge};
+use super::report::{Report, Times};
+use super::respond;
+use crate::clock::{self, Timestamp};
+use crate::config::settings::Source;
+use crate::gateway::{Gateway, Snapshot};
+use crate::policy::cors;
+use crate::policy::denial::{Code, Denial};
+use crate::policy::requirement::Permit;
+use crate::policy::route::{Action, Forward, Route};
+use crate::telemetry::Held;
+use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
+use crate::upstream::client::Terms;
+use crate::upstream::outbound::{Facts, Outbound, Refused};
+use crate::upstream::pool::Pool;
+use crate::upstream::tunnel::Handover;
+
+/// One client connection, as the pipeline sees it.
+#[derive(Debug)]
+pub struct Visitor {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// The worker's connections to the apps.
+    pub pool: Arc<Pool>,
+    /// The other end.
+    pub peer: Peer,
+    /// What the connection becomes after a 101.
+    pub tunnel: Mutex<Option<Tunnel>>,
+}
+
+impl Visitor {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, pool: Arc<Pool>, peer: Peer) -> Self {
+        Self { gateway, pool, peer, tunnel: Mutex::new(None) }
+    }
+}
+
+/// Passes an interim answer (1xx) of the app on to the client.
+pub type PassInterim = Box<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+
+/// A connection to an app that has switched protocols, and its terms.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The app's side.
+    pub handover: Box<Handover>,
+    /// Closed without a byte for this long.
+    pub idle: Duration,
+    /// Closed when the identity ends.
+    pub until: Option<Timestamp>,
+    /// The client's side, once the 101 is written.
+    pub client: OnUpgrade,
+    /// Counts it while it is open.
+    pub held: Held,
+}
+
+/// What one visit has found out, for the answer and the report.
+struct Visit<'a> {
+    gate: &'a Arc<Snapshot>,
+    visitor: &'a Visitor,
+    now: Timestamp,
+    request_id: HeaderValue,
+    traceparent: HeaderValue,
+    times: Times,
+    server: Option<Arc<str>>,
+    retries: u32,
+    progress: Option<Arc<Progress>>,
+    tunnelled: bool,
+    interim: Option<PassInterim>,
+    upgrade: Option<OnUpgrade>,
+}
+
+/// Answers one request. `violation` is what the connection's guard found wrong with its bytes:
+/// then the request itself is a stand-in.
+pub async fn serve(
+    visitor: &Visitor,
+    request: Request<Incoming>,
+    violation: Option<Denial>,
+    interim: Option<PassInterim>,
+) -> Response<Body> {
+    let started = clock::monotonic();
+    let now = clock::now();
+    let gate = visitor.gateway.snapshot();
+    let (head, incoming) = request.into_parts();
+    let request::Parts { method, uri, version, headers, mut extensions, .. } = head;
+    let trusted = gate.policy.trusted_proxies.trusts(visitor.peer.address.ip());
+    let request_id = request_id(&gate, trusted, &headers, now);
+    let traceparent = traceparent(&headers);
+    let mut visit = Visit {
+        gate: &gate,
+        visitor,
+        now,
+        request_id,
+        traceparent,
+        times: Times::new(started),
+        server: None,
+        retries: 0,
+        progress: None,
+        tunnelled: false,
+        interim,
+        upgrade: extensions.remove::<OnUpgrade>(),
+    };
+    let page = respond::is_page_load(&headers);
+    let origin = headers.get(ORIGIN).cloned();
+    let head_bytes = head_size(&method, &uri, &headers);
+    let preflight = cors::is_preflight(&method, &headers);
+    let mut judged = Judged::default();
+    let kept_method = method.clone();
+    let outcome = match violation {
+        Some(denial) => Err(denial),
+        None => {
+            let subject = Subject {
+                method: &method,
+                uri: &uri,
+                version,
+                headers: &headers,
+                peer: &visitor.peer,
+                target_limit: gate.settings.server.limits.request_line,
+            };
+            match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
+                Err(denial) => Err(denial),
+                Ok(Verdict::Preflight(answer)) => Ok(allowed(answer)),
+                Ok(Verdict::Permitted(permit)) => {
+                    visit.act(&judged, permit, (method, &uri, headers), incoming).await
+                }
+            }
+        }
+    };
+    let route = judged.route.as_deref();
+    let (mut answer, denial) = match outcome {
+        Ok(answer) => (answer, None),
+        Err(denial) => {
+            let id = visit.request_id.to_str().unwrap_or_default();
+            let answer = respond::refuse(&denial, id, (&kept_method, &uri), page, route);
+            (answer, Some(denial))
+        }
+    };
+    visit.finish(&mut answer, route, origin.as_ref(), judged.handshake.is_some());
+    let report = Report::begin(
+        visit.times,
+        now,
+        Arc::clone(&gate),
+        super::report::Seen {
+            request_id: visit.request_id,
+            traceparent: visit.traceparent,
+            method: kept_method,
+            uri: uri.clone(),
+            version,
+            peer: &visitor.peer,
+            judged: &judged,
+            denial,
+            status: answer.status(),
+            server: visit.server,
+            retries: visit.retries,
+            request_bytes: head_bytes,
+            progress: visit.progress,
+            preflight,
+        },
+    );
+    answer.map(|body| body.reported(report))
+}
+
+impl Visit<'_> {
+    /// Does what the route says with a request that was permitted.
+    async fn act(
+        &mut self,
+        judged: &Judged<'_>,
+        permit: Permit,
+        (method, uri, headers): (Method, &http::Uri, HeaderMap),
+        incoming: Incoming,
+    ) -> Result<Response<Body>, Denial> {
+        let (Some(route), Some(path)) = (judged.route.as_deref(), judged.path.as_ref()) else {
+            return Err(Denial::new(Code::NoRoute, "no route matches this host and path"));
+        };
+        check_length(&headers, route.body_limit)?;
+        match &route.action {
+            Action::Respond { status, headers, body } => {
+                let mut answer = Response::new(Body::full(body.clone()));
+                *answer.status_mut() = *status;
+                answer.headers_mut().extend(headers.iter().cloned());
+                Ok(answer)
+            }
+            Action::Redirect { to, status } => {
+                let mut answer = Response::new(Body::empty());
+                let to = HeaderValue::try_from(respond::fill(to, uri))
+                    .map_err(|_| Denial::new(Code::BadRequest, "the address cannot stand in a redirect"))?;
+                *answer.status_mut() = *status;
+                answer.headers_mut().insert(http::header::LOCATION, to);
+                Ok(answer)
+            }
+            Action::Files(files) => files::serve(files, path, &method, &headers).await,
+            Action::Forward(forward) => {
+                self.forward(route, forward, judged, &permit, (method, uri, headers), incoming).await
+            }
+        }
+    }
+
+    async fn forward(
+        &mut self,
+        route: &Route,
+        forward: &Forward,
+        judged: &Judged<'_>,
+        permit: &Permit,
+        (method, uri, headers): (Method, &http::Uri, HeaderMap),
+        incoming: Incoming,
+    ) -> Result<Response<Body>, Denial> {
+        let (Some(client), Some(path)) = (&judged.client, &judged.path) else {
+            return Err(Denial::new(Code::BadRequest, "the request has no host"));
+        };
+        let Some(upstream) = self.gate.upstreams.get(forward.upstream) else {
+            return Err(Denial::new(Code::UpstreamDown, "the app is not configured"));
+        };
+        let hygiene = &self.gate.policy.hygiene;
+        let idle = self.gate.settings.server.timeouts.request_body;
+        let mut gate = None;
+        let body = if incoming.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            let mut inbound = Inbound::new(incoming, route.body_limit, idle, Arc::clone(hygiene));
+            if headers.contains_key(EXPECT) {
+                gate = Some(inbound.expect_continue());
+            }
+            self.progress = Some(inbound.progress());
+            RequestBody::Stream(Box::new(inbound))
+        };
+        let assertion = match (&self.gate.assertions, permit.caller()) {
+            (Some(assertions), Some(caller)) => Some(assertions.header_for(caller, self.now)?),
+            _ => None,
+        };
+        let passing = Passing::of(judged, route);
+        let facts = Facts {
+            policy: &self.gate.policy,
+            route,
+            forward,
+            client,
+            path,
+            request_id: &self.request_id,
+            traceparent: &self.traceparent,
+            hidden_query: &passing.hidden_query,
+            websocket: judged.handshake.is_some(),
+            assertion: assertion.as_ref(),
+            refused: &passing.refused,
+        };
+        let mut outbound = Outbound::seal((method, uri, headers), body, &facts, permit);
+        self.pass_interim(&mut outbound, gate);
+        let terms = Terms {
+            pool: &self.visitor.pool,
+            client: client.ip,
+            timeout: forward.timeout,
+            progress: self.progress.as_deref(),
+            hygiene,
+        };
+        self.times.sent();
+        let sent = upstream.send(outbound, &terms).await;
+        self.times.answered();
+        self.server = Some(Arc::clone(&upstream.name));
+        let answer = sent.map_err(|error| error.denial())?;
+        self.server = Some(Arc::clone(&answer.server.settings.label));
+        self.retries = answer.retries;
+        let (answer, tunnel) = inbound::accept(answer, judged.handshake.as_ref())?;
+        if let (Some(handover), Some(client)) = (tunnel, self.upgrade.take()) {
+            let rule = &route.websocket;
+            let until = permit.expires_at().filter(|_| rule.close_on_expiry);
+            let tunnel = Tunnel { handover, idle: rule.idle, until, client, held: self.visitor.gateway.metrics.websocket() };
+            if let Ok(mut slot) = self.visitor.tunnel.lock() {
+                *slot = Some(tunnel);
+            }
+            self.tunnelled = true;
+        }
+        Ok(answer)
+    }
+
+    /// Passes 1xx answers on, and lets a held body go when the app says `100 Continue`.
+    fn pass_interim(&mut self, outbound: &mut Outbound, gate: Option<Arc<Gate>>) {
+        let write = self.interim.take();
+        if write.is_none() && gate.is_none() {
+            return;
+        }
+        outbound.on_interim(move |status, headers| match (status, &gate, &write) {
+            (StatusCode::CONTINUE, Some(gate), _) => gate.open(),
+            (StatusCode::CONTINUE, None, _) | (_, _, None) => {}
+            (status, _, Some(write)) => {
+                let mut clean = headers.clone();
+                crate::policy::headers::cleanse_answer(&mut clean);
+                write(status, &clean);
+            }
+        });
+    }
+
+    /// What every answer gets, whoever made it.
+    fn finish(
+        &self,
+        answer: &mut Response<Body>,
+        route: Option<&Route>,
+        origin: Option<&HeaderValue>,
+        websocket: bool,
+    ) {
+        let policy = &self.gate.policy;
+        let headers = answer.headers_mut();
+        if let Some(route) = route {
+            for name in &route.response_headers.remove {
+                headers.remove(name);
+            }
+            for (name, value) in &route.response_headers.set {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        if !(websocket && self.tunnelled) {
+            let rule = match route {
+                Some(route) => route.cors.as_ref(),
+                None => origin.and_then(|origin| self.gate.cors_rules.iter().find(|rule| rule.allows(origin))),
+            };
+            if let Some(rule) = rule {
+                rule.decorate(origin, headers);
+            }
+            policy.security_headers.apply(self.visitor.peer.tls.is_some(), headers);
+        }
+        headers.insert(policy.request_id.clone(), self.request_id.clone());
+    }
+}
+
+/// Which of the client's credentials do not go on to the app.
+struct Passing<'a> {
+    hidden_query: SmallVec<[&'a str; 1]>,
+    refused: SmallVec<[Refused<'a>; 1]>,
+}
+
+impl<'a> Passing<'a> {
+    /// A credential that was looked at and refused does not go on beside one that held: the app
+    /// might act on it. A token in a query goes on unless the route says otherwise.
+    fn of(judged: &Judged<'a>, route: &Route) -> Self {
+        let mut passing = Self { hidden_query: SmallVec::new(), refused: SmallVec::new() };
+        let Some(attempt) = &judged.attempt else {
+            return passing;
+        };
+        if attempt.caller.is_some() {
+            for source in &attempt.refused_credentials {
+                match source {
+                    Source::Header(name) => passing.refused.push(Refused::Header(name)),
+                    Source::Cookie(name) => passing.refused.push(Refused::Cookie(name)),
+                    Source::Query(name) | Source::WebSocketQuery(name) => passing.hidden_query.push(name),
+                    Source::WebSocketProtocol => {}
+                }
+            }
+        }
+        if judged.handshake.is_some() && !route.websocket.forward_token {
+            let held = attempt.tries.iter().filter(|one| one.outcome.is_ok());
+            for source in held.filter_map(|one| one.source) {
+                if let Source::WebSocketQuery(name) | Source::Query(name) = source {
+                    passing.hidden_query.push(name);
+                }
+            }
+        }
+        passing
+    }
+}
+
+/// The answer to a preflight: 204 with what the rule allows.
+fn allowed(headers: HeaderMap) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+/// A body that says beforehand that it is too large is not read at all.
+fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit) {
+        let detail = format!("the body is larger than the {limit} bytes that this route takes");
+        return Err(Denial::new(Code::BodyTooLarge, detail).closing());
+    }
+    Ok(())
+}
+
+/// The id of a trusted proxy, or a new one (UUIDv7, RFC 9562 §5.7).
+fn request_id(gate: &Snapshot, trusted: bool, headers: &HeaderMap, now: Timestamp) -> HeaderValue {
+    let theirs = trusted.then(|| headers.get(&gate.policy.request_id)).flatten();
+    if let Some(id) = theirs.filter(|id| is_plain_id(id.as_bytes())) {
+        return id.clone();
+    }
+    let micros = now.unix_micros().max(0).unsigned_abs();
+    let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
+    let at = uuid::Timestamp::from_unix(uuid::NoContext, micros / 1_000_000, nanos);
+    let mut text = uuid::Uuid::encode_buffer();
+    let id = uuid::Uuid::new_v7(at).hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-"))
+}
+
+fn is_plain_id(id: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(byte);
+    !id.is_empty() && id.len() <= 128 && id.iter().all(plain)
+}
+
+/// The client's trace context where it is valid, or a new one (W3C Trace Context §3.2).
+fn traceparent(headers: &HeaderMap) -> HeaderValue {
+    let mut sent = headers.get_all("traceparent").iter();
+    if let (Some(theirs), None) = (sent.next(), sent.next())
+        && is_traceparent(theirs.as_bytes())
+    {
+        return theirs.clone();
+    }
+    let trace = uuid::Uuid::new_v4();
+    let (span, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let text = format!("00-{}-{span:016x}-00", trace.simple());
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+fn is_traceparent(text: &[u8]) -> bool {
+    let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = text.split(|byte| *byte == b'-');
+    let [version, trace, span, flags] = [parts.next(), parts.next(), parts.next(), parts.next()]
+        .map(|part| part.filter(|part| hex(part)).unwrap_or_default());
+    let zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
+    parts.next().is_none()
+        && version == b"00"
+        && trace.len() == 32
+        && span.len() == 16
+        && flags.len() == 2
+        && !zero(trace)
+        && !zero(span)
+}
+
+/// About how large the head was on the wire, in bytes.
+fn head_size(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> u64 {
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    (method.as_str().len() + uri.path().len() + uri.query().map_or(0, str::len) + fields + 14) as u64
+}

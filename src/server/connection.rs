@@ -1,0 +1,221 @@
+//! One client connection: PROXY protocol, TLS, then HTTP/1.1 or HTTP/2 until its end.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::kept::Kept;
+use super::worker::Worker;
+use super::{Door, framing, h2, proxy_protocol, redirect};
+use crate::auth::PeerCertificate;
+use crate::clock;
+use crate::gateway::Snapshot;
+use crate::pipeline::judge::{Peer, PeerTls};
+use crate::telemetry::Refused;
+use crate::pipeline::serve::{Tunnel, Visitor, serve as answer};
+
+/// How often a tunnel looks whether the wall clock has passed the end of its identity.
+const EXPIRY_CHECK: Duration = Duration::from_secs(10);
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: Arc<Worker>, door: Door, mut stream: TcpStream, address: SocketAddr) {
+    let gate = worker.gateway.snapshot();
+    // Answers are written whole; waiting to fill a segment only adds latency.
+    let _unimportant = stream.set_nodelay(true);
+    let address = match real_address(&gate, &mut stream, address).await {
+        Ok(address) => address,
+        Err(error) => {
+            worker.gateway.metrics.refused_connection(Refused::ProxyProtocol);
+            tracing::debug!(%address, %error, "closed: no valid PROXY protocol header");
+            return;
+        }
+    };
+    let peer = Peer { address, tls: None };
+    match door {
+        Door::Http | Door::Admin => redirects(worker, &gate, stream).await,
+        Door::Plain => http1(worker, &gate, stream, peer).await,
+        Door::Https => tls(worker, &gate, stream, peer).await,
+    }
+}
+
+/// What the PROXY protocol says the client's address is, where the peer is trusted to say so.
+async fn real_address(
+    gate: &Snapshot,
+    stream: &mut TcpStream,
+    address: SocketAddr,
+) -> Result<SocketAddr, proxy_protocol::ProxyError> {
+    let settings = &gate.settings.server;
+    if !settings.proxy_protocol || !gate.policy.trusted_proxies.trusts(address.ip()) {
+        return Ok(address);
+    }
+    let deadline = clock::monotonic() + settings.timeouts.request_headers;
+    match proxy_protocol::read(stream, deadline).await? {
+        proxy_protocol::Speaker::Client { source, .. } => Ok(source),
+        proxy_protocol::Speaker::Peer => Ok(address),
+    }
+}
+
+async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: Peer) {
+    let acceptor = TlsAcceptor::from(gate.tls.server_config());
+    let limit = gate.settings.server.timeouts.tls_handshake;
+    let stream = match tokio::time::timeout(limit, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            worker.gateway.metrics.refused_connection(Refused::Tls);
+            tracing::debug!(address = %peer.address, %error, "the TLS handshake failed");
+            return;
+        }
+        Err(_elapsed) => {
+            worker.gateway.metrics.refused_connection(Refused::Timeout);
+            return;
+        }
+    };
+    let session = stream.get_ref().1;
+    let server_name = session.server_name().map(Box::from);
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let certificate = match certificate.map(|der| PeerCertificate::parse(der)).transpose() {
+        Ok(certificate) => certificate.map(Arc::new),
+        Err(error) => {
+            tracing::debug!(address = %peer.address, %error, "the client's certificate cannot be read");
+            return;
+        }
+    };
+    let is_h2 = session.alpn_protocol() == Some(b"h2");
+    peer.tls = Some(PeerTls {
+        served: gate.tls.served(server_name.as_deref()),
+        server_name,
+        version: match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        },
+        certificate,
+    });
+    if is_h2 {
+        h2::serve(worker, gate, stream, peer).await;
+    } else {
+        http1(worker, gate, stream, peer).await;
+    }
+}
+
+async fn http1<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = &gate.settings.server;
+    let limits = framing::Limits::from(&settings.limits);
+    let mut builder = http1::Builder::new();
+    framing::configure(&mut builder, &limits);
+    let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
+    let visitor = Arc::new(Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer));
+    let visitors = Arc::clone(&visitor);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (guard, visitor) = (guard.clone(), Arc::clone(&visitors));
+        async move { Ok::<_, Infallible>(one(&guard, &visitor, request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
+    let mut begins = pin!(worker.drain.begins());
+    let (mut watching, mut told) = (false, false);
+    let served = poll_fn(|cx| {
+        // The drain is asked once, to be woken by it, and again only when it has begun: its lock
+        // is not taken each time that the connection is woken.
+        if !told && (!watching || worker.drain.has_begun()) {
+            watching = true;
+            if begins.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = served.await {
+        tracing::trace!(%error, "a connection ended");
+        return;
+    }
+    let tunnel = visitor.tunnel.lock().ok().and_then(|mut slot| slot.take());
+    if let Some(tunnel) = tunnel {
+        through::<IO>(tunnel).await;
+    }
+}
+
+/// Answers one request of a guarded connection.
+async fn one(
+    guard: &framing::GuardHandle,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Response<Kept<Option<framing::Exchange>>> {
+    let (exchange, violation) = match guard.next_request() {
+        Ok(exchange) => (Some(exchange), None),
+        Err(denial) => (None, Some(denial)),
+    };
+    // RFC 9110 §15.2: a client of HTTP/1.0 is sent no interim answers.
+    let interim = exchange.as_ref().filter(|_| request.version() == Version::HTTP_11).map(|exchange| {
+        let interim = exchange.interim();
+        Box::new(move |status, headers: &http::HeaderMap| {
+            let _too_late = !interim.send(status, headers);
+        }) as crate::pipeline::serve::PassInterim
+    });
+    let answer = answer(visitor, request, violation, interim).await;
+    if let Some(exchange) = &exchange {
+        exchange.answering(answer.status());
+    }
+    answer.map(|body| Kept::new(body, exchange))
+}
+
+/// Bytes both ways, until either side, the identity or silence ends it.
+async fn through<IO>(tunnel: Tunnel)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Tunnel { handover, idle, until, client, held: _held } = tunnel;
+    let upgraded = match client.await.map(|upgraded| upgraded.downcast::<framing::Framed<IO>>()) {
+        Ok(Ok(parts)) => parts,
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("a connection did not become a tunnel");
+            return;
+        }
+    };
+    let over = async {
+        let Some(until) = until else {
+            return std::future::pending().await;
+        };
+        // In steps, because the wall clock may be set.
+        while clock::now() < until {
+            let left = until.saturating_since(clock::now());
+            tokio::time::sleep(left.min(EXPIRY_CHECK).max(Duration::from_millis(10))).await;
+        }
+    };
+    match handover.run(upgraded.io.into_inner(), upgraded.read_buf, idle, over).await {
+        Ok(passed) => tracing::debug!(up = passed.up, down = passed.down, "a tunnel ended"),
+        Err(error) => tracing::debug!(%error, "a tunnel broke"),
+    }
+}
+
+async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {
+    let settings = &gate.settings.server;
+    let limits = framing::Limits::from(&settings.limits);
+    let mut builder = http1::Builder::new();
+    framing::configure(&mut builder, &limits);
+    builder.keep_alive(false);
+    let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
+    let port = worker.https_port;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answered = match guard.next_request() {
+            Ok(_) => redirect::answer(&request, port),
+            Err(denial) => redirect::refuse(denial.status()),
+        };
+        std::future::ready(answered)
+    });
+    let limit = settings.timeouts.request_headers + settings.timeouts.response_body;
+    let _ended = tokio::time::timeout(limit, builder.serve_connection(io, service)).await;
+}

@@ -1,0 +1,273 @@
+//! Bodies on their way: the client's to the app with a limit and an idle time, the app's to the
+//! client. No byte is copied, and nothing is read before the other side takes it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::error::BodyFault;
+use super::exchange::{Exchange, poll_frame};
+use crate::policy::headers::{Hygiene, cleanse_trailers};
+
+/// How long a body with `Expect: 100-continue` waits for the app's 100 (RFC 9110 §10.1.1).
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// The body of a request to an app.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// The client's, as it comes.
+    Stream(Box<Inbound>),
+}
+
+/// Why an [`Inbound`] body ended early, told to whoever waits for the answer.
+#[derive(Debug, Default)]
+pub struct Progress {
+    fault: AtomicU8,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Why the body was not taken to its end.
+    pub fn fault(&self) -> Option<BodyFault> {
+        match self.fault.load(Ordering::Relaxed) {
+            1 => Some(BodyFault::TooLarge),
+            2 => Some(BodyFault::Timeout),
+            3 => Some(BodyFault::Broken),
+            _ => None,
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, fault: BodyFault) {
+        let number = match fault {
+            BodyFault::TooLarge => 1,
+            BodyFault::Timeout => 2,
+            BodyFault::Broken => 3,
+        };
+        self.fault.store(number, Ordering::Relaxed);
+    }
+}
+
+/// Holds a body back until the app has said `100 Continue`.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    /// Lets the body through.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        if let Ok(mut waker) = self.waker.lock()
+            && let Some(waker) = waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// A client's body with its limits.
+#[derive(Debug)]
+pub struct Inbound {
+    incoming: Incoming,
+    left: u64,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    gate: Option<(Arc<Gate>, Pin<Box<Sleep>>)>,
+    hygiene: Arc<Hygiene>,
+    progress: Arc<Progress>,
+}
+
+impl Inbound {
+    /// Takes the client's body: at most `limit` bytes, at most `idle` between two reads.
+    pub fn new(incoming: Incoming, limit: u64, idle: Duration, hygiene: Arc<Hygiene>) -> Self {
+        let progress = Arc::default();
+        Self { incoming, left: limit, idle, timer: None, gate: None, hygiene, progress }
+    }
+
+    /// Holds the body back until the app asks for it.
+    pub fn expect_continue(&mut self) -> Arc<Gate> {
+        let gate = Arc::<Gate>::default();
+        self.gate = Some((Arc::clone(&gate), Box::pin(tokio::time::sleep(CONTINUE_WAIT))));
+        gate
+    }
+
+    /// Where to read how the body went.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Whether the gate still holds the body back.
+    fn is_held(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((gate, wait)) = &mut self.gate else {
+            return false;
+        };
+        if let Ok(mut waker) = gate.waker.lock() {
+            *waker = Some(cx.waker().clone());
+        }
+        if !gate.open.load(Ordering::Acquire) && wait.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        self.gate = None;
+        false
+    }
+
+    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.progress.set(fault);
+        Poll::Ready(Some(Err(BodyError(fault))))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.is_held(cx) {
+            return Poll::Pending;
+        }
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(_))) => return self.fail(BodyFault::Broken),
+            Poll::Pending => {
+                let timer =
+                    self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
+                return match timer.as_mut().poll(cx) {
+                    Poll::Ready(()) => self.fail(BodyFault::Timeout),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+        };
+        if let Some(timer) = &mut self.timer {
+            // The timer's own point in time, moved on: cheaper than a new timer a frame.
+            let deadline = tokio::time::Instant::from_std(crate::clock::monotonic()) + self.idle;
+            timer.as_mut().reset(deadline);
+        }
+        self.take(frame)
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match frame.into_data() {
+            Ok(data) => {
+                let size = data.len() as u64;
+                let Some(left) = self.left.checked_sub(size) else {
+                    return self.fail(BodyFault::TooLarge);
+                };
+                self.left = left;
+                self.progress.bytes.fetch_add(size, Ordering::Relaxed);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    cleanse_trailers(&self.hygiene, &mut trailers);
+                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                }
+                Err(_unknown) => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
+            },
+        }
+    }
+}
+
+/// A request's body ended early.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request's body failed: {0:?}")]
+pub struct BodyError(pub BodyFault);
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Stream(inbound) => inbound.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream(inbound) => inbound.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream(inbound) => inbound.incoming.size_hint(),
+        }
+    }
+}
+
+/// The body of an app's answer. It drives the connection it comes from, and gives it back at its
+/// end.
+#[derive(Debug)]
+pub struct AnswerBody {
+    incoming: Incoming,
+    exchange: Option<Exchange>,
+    hygiene: Arc<Hygiene>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(incoming: Incoming, exchange: Exchange, hygiene: Arc<Hygiene>) -> Self {
+        Self { incoming, exchange: Some(exchange), hygiene }
+    }
+
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish(cx);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let Some(exchange) = &mut this.exchange else {
+            return Poll::Ready(None);
+        };
+        let mut frame = std::task::ready!(poll_frame(&mut this.incoming, exchange, cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            cleanse_trailers(&this.hygiene, trailers);
+        }
+        match &frame {
+            None => this.settle(cx),
+            Some(Ok(_)) if this.incoming.is_end_stream() => this.settle(cx),
+            // A broken answer leaves a connection that nobody else may use.
+            Some(Err(_)) => this.exchange = None,
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_none() || self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,240 @@
+//! The one door to an app.
+//!
+//! [`Outbound::seal`] takes the [`Permit`], so that a request that was not authorised does not
+//! compile. It cleanses the client's headers first and adds the gateway's own after, so that
+//! nothing a client sends can add to, replace or remove them.
+
+use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+
+use super::body::RequestBody;
+use crate::policy::forwarded::{self, Client};
+use crate::policy::identity::Caller;
+use crate::policy::path::CanonicalPath;
+use crate::policy::requirement::Permit;
+use crate::policy::route::{Forward, Route};
+use crate::policy::{Policy, websocket};
+
+/// The cookie that keeps a client with its server under `balance = "cookie"`.
+pub const STICKY_COOKIE: &str = "portcullis-server";
+
+/// What the gateway itself says about a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// The route that was chosen.
+    pub route: &'a Route,
+    /// Where it leads.
+    pub forward: &'a Forward,
+    /// Who the client is.
+    pub client: &'a Client,
+    /// The path that was judged.
+    pub path: &'a CanonicalPath<'a>,
+    /// The request id.
+    pub request_id: &'a HeaderValue,
+    /// The trace context to send on.
+    pub traceparent: &'a HeaderValue,
+    /// Query parameters that carried a token which is not to go on.
+    pub hidden_query: &'a [&'a str],
+    /// Whether this is a WebSocket handshake.
+    pub websocket: bool,
+    /// The signed assertion about the caller.
+    pub assertion: Option<&'a HeaderValue>,
+    /// Credentials that were looked at and refused while another one held.
+    pub refused: &'a [Refused<'a>],
+}
+
+/// A credential that was refused and does not go on.
+#[derive(Clone, Copy, Debug)]
+pub enum Refused<'a> {
+    /// In this header.
+    Header(&'a HeaderName),
+    /// In this cookie.
+    Cookie(&'a str),
+}
+
+/// A request that may be sent to an app.
+#[derive(Debug)]
+pub struct Outbound {
+    pub(super) request: Request<RequestBody>,
+    /// The server that the client's sticky cookie names.
+    pub(super) sticky: Option<Box<str>>,
+    /// Whether the client asked for a WebSocket.
+    pub(super) websocket: bool,
+}
+
+impl Outbound {
+    /// Makes the request that goes to the app. Whoever calls has shown a permit.
+    #[must_use]
+    pub fn seal(
+        (method, uri, mut headers): (Method, &Uri, HeaderMap),
+        body: RequestBody,
+        facts: &Facts<'_>,
+        permit: &Permit,
+    ) -> Self {
+        facts.policy.hygiene.cleanse(&mut headers, facts.websocket);
+        if facts.websocket {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        let sticky = take_cookie(&mut headers, STICKY_COOKIE);
+        for refused in facts.refused {
+            match refused {
+                Refused::Header(name) => drop(headers.remove(*name)),
+                Refused::Cookie(name) => drop(take_cookie(&mut headers, name)),
+            }
+        }
+        introduce(&mut headers, permit.caller().map(|caller| &**caller), facts);
+        forwarded::inject(facts.client, &mut headers);
+        headers.insert(HOST, facts.client.authority.clone());
+        headers.insert(facts.policy.request_id.clone(), facts.request_id.clone());
+        headers.insert(TRACEPARENT, facts.traceparent.clone());
+        for name in &facts.route.request_headers.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &facts.route.request_headers.set {
+            headers.insert(name.clone(), value.clone());
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target(uri, facts);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        Self { request, sticky, websocket: facts.websocket }
+    }
+
+    /// The method of the request.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The headers that the app will get.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The target that the app will get.
+    #[must_use]
+    pub fn target(&self) -> &Uri {
+        self.request.uri()
+    }
+
+    /// Calls `heard` with the status and headers of each 1xx answer of the app but 101.
+    pub fn on_interim(&mut self, heard: impl Fn(http::StatusCode, &HeaderMap) + Send + Sync + 'static) {
+        hyper::ext::on_informational(&mut self.request, move |interim| {
+            heard(interim.status(), interim.headers());
+        });
+    }
+}
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Tells the app who is calling. The client's own headers of these names are gone already.
+fn introduce(headers: &mut HeaderMap, caller: Option<&Caller>, facts: &Facts<'_>) {
+    let Some(caller) = caller else {
+        return;
+    };
+    for (name, value) in caller.headers() {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let (Some(name), Some(value)) = (&facts.policy.identity.assertion, facts.assertion) {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// The origin-form target: the path that was judged, with the route's prefixes changed, and the
+/// query without hidden parameters.
+fn target(uri: &Uri, facts: &Facts<'_>) -> Uri {
+    let untouched = facts.forward.strip_prefix.is_none()
+        && facts.forward.add_prefix.is_none()
+        && facts.hidden_query.is_empty()
+        && facts.path.raw() == uri.path();
+    if untouched && uri.authority().is_none() {
+        return uri.clone();
+    }
+    let path = rewrite(facts.path.raw(), facts.forward);
+    let query = facts.hidden_query.iter().fold(uri.query().map(str::to_owned), |query, name| {
+        query.and_then(|query| websocket::strip_token(&query, name))
+    });
+    let text = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    PathAndQuery::try_from(text).map_or_else(|_| Uri::from_static("/"), Uri::from)
+}
+
+/// Cuts as many segments off the front as the prefix has (the route's pattern has matched them)
+/// and puts the other prefix there.
+pub(crate) fn rewrite(raw: &str, forward: &Forward) -> String {
+    let segments = forward.strip_prefix.as_deref().map_or(0, |prefix| prefix.matches('/').count());
+    let mut rest = raw;
+    for _ in 0..segments {
+        let inner = rest.strip_prefix('/').unwrap_or(rest);
+        rest = inner.find('/').and_then(|at| inner.get(at..)).unwrap_or("");
+    }
+    let front = forward.add_prefix.as_deref().unwrap_or("");
+    match (front, rest) {
+        ("", "") => "/".to_owned(),
+        (front, rest) => format!("{front}{rest}"),
+    }
+}
+
+/// Takes one cookie out of the `Cookie` header and gives its value.
+fn take_cookie(headers: &mut HeaderMap, name: &str) -> Option<Box<str>> {
+    let text = headers.get(COOKIE)?.to_str().ok()?;
+    let is_it = |pair: &str| pair.trim().split_once('=').is_some_and(|(have, _)| have == name);
+    if !text.contains(name) || !text.split(';').any(is_it) {
+        return None;
+    }
+    let value = text
+        .split(';')
+        .find(|pair| is_it(pair))
+        .and_then(|pair| pair.split_once('='))
+        .map(|(_, value)| Box::from(value.trim()));
+    let rest: Vec<_> = text.split(';').map(str::trim).filter(|pair| !is_it(pair)).collect();
+    match HeaderValue::try_from(rest.join("; ")) {
+        Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
+        Ok(_) | Err(_) => drop(headers.remove(COOKIE)),
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::route::UpstreamId;
+
+    fn forward(strip: Option<&str>, add: Option<&str>) -> Forward {
+        Forward {
+            upstream: UpstreamId(0),
+            strip_prefix: strip.map(Box::from),
+            add_prefix: add.map(Box::from),
+            timeout: None,
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_cut_off_by_whole_segments_however_it_was_spelt() {
+        assert_eq!(rewrite("/api/v1/x", &forward(Some("/api"), None)), "/v1/x");
+        assert_eq!(rewrite("/%61pi/x", &forward(Some("/api"), None)), "/x");
+        assert_eq!(rewrite("/api", &forward(Some("/api"), None)), "/");
+        assert_eq!(rewrite("/api/", &forward(Some("/api"), None)), "/");
+        assert_eq!(rewrite("/api", &forward(Some("/api"), Some("/v2"))), "/v2");
+        assert_eq!(rewrite("/x/y", &forward(None, Some("/v2"))), "/v2/x/y");
+    }
+
+    #[test]
+    fn the_gateways_own_cookie_does_not_reach_the_app() {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("a=1; portcullis-server=s2; b=2"));
+        assert_eq!(take_cookie(&mut headers, STICKY_COOKIE).as_deref(), Some("s2"));
+        assert_eq!(headers.get(COOKIE).unwrap(), "a=1; b=2");
+        headers.insert(COOKIE, HeaderValue::from_static("portcullis-server=s2"));
+        take_cookie(&mut headers, STICKY_COOKIE);
+        assert!(headers.get(COOKIE).is_none());
+    }
+}

@@ -1,0 +1,104 @@
+//! One worker's idle connections, by server.
+//!
+//! Each worker has its own pool, so its lock is never contended. What is shared between workers is
+//! the number of connections that a server may have: each open one holds a permit. A worker that
+//! wants a permit while others sit on idle connections says so, and they close one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::exchange::Link;
+use super::server::Server;
+use crate::clock;
+
+/// An idle connection is closed after this long; shorter than the keep-alive of common servers
+/// would be better still, but those of gunicorn (2 s) and uWSGI are seen by polling.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Idle connections of one worker.
+#[derive(Debug, Default)]
+pub struct Pool {
+    shelves: Mutex<HashMap<u64, Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    server: Option<Arc<Server>>,
+    idle: Vec<(Instant, Box<Link>)>,
+    waiting: VecDeque<oneshot::Sender<Box<Link>>>,
+}
+
+impl Pool {
+    fn with<T>(&self, key: u64, act: impl FnOnce(&mut Shelf) -> T) -> T {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        act(shelves.entry(key).or_default())
+    }
+
+    /// An idle connection that is still good, the last used first.
+    pub(super) fn take(&self, server: &Server) -> Option<Box<Link>> {
+        loop {
+            let (_, mut link) = self.with(server.key, |shelf| shelf.idle.pop())?;
+            if link.is_idle() {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Puts a connection back, or hands it to who waits for one.
+    pub(super) fn put(&self, server: &Arc<Server>, mut link: Box<Link>) {
+        self.with(server.key, |shelf| {
+            while let Some(next) = shelf.waiting.pop_front() {
+                match next.send(link) {
+                    Ok(()) => return,
+                    Err(back) => link = back,
+                }
+            }
+            // Another worker waits for a permit: closing this one gives it.
+            if server.waiting.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            shelf.server.get_or_insert_with(|| Arc::clone(server));
+            shelf.idle.push((clock::monotonic(), link));
+        });
+    }
+
+    /// Waits in line for a connection of this worker.
+    pub(super) fn line_up(&self, server: &Server) -> oneshot::Receiver<Box<Link>> {
+        let (sender, receiver) = oneshot::channel();
+        self.with(server.key, |shelf| {
+            shelf.waiting.retain(|waiting| !waiting.is_closed());
+            shelf.waiting.push_back(sender);
+        });
+        receiver
+    }
+
+    /// Closes what servers hung up on, what was idle for too long, and what others wait for.
+    /// Called by the worker a few times a second.
+    pub fn sweep(&self, now: Instant) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        for shelf in shelves.values_mut() {
+            let wanted = shelf
+                .server
+                .as_ref()
+                .map_or(0, |server| server.waiting.load(Ordering::Relaxed));
+            shelf.idle.drain(..wanted.min(shelf.idle.len()));
+            shelf.idle.retain_mut(|(since, link)| {
+                now.saturating_duration_since(*since) < IDLE && link.is_idle()
+            });
+            if shelf.idle.is_empty() {
+                shelf.server = None;
+            }
+        }
+        shelves.retain(|_, shelf| !shelf.idle.is_empty() || !shelf.waiting.is_empty());
+    }
+
+    /// Idle connections held.
+    pub fn idle(&self) -> usize {
+        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        shelves.values().map(|shelf| shelf.idle.len()).sum()
+    }
+}

@@ -1,0 +1,136 @@
+//! The servers of the apps: what is known about each, shared by all workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::telemetry::ServerCounters;
+use crate::config::settings::{Balance, ServerAddress, Upstream as Settings, UpstreamHost, UpstreamServer};
+
+/// One server, with what changes about it.
+#[derive(Debug)]
+pub struct Server {
+    /// Names the server in every worker's pool; never used again.
+    pub(super) key: u64,
+    /// As configured.
+    pub settings: UpstreamServer,
+    /// For https servers: how to speak TLS, and the name to verify.
+    pub(super) tls: Option<ServerTls>,
+    /// The `Host` that goes with `host = "upstream"`.
+    pub(super) authority: http::HeaderValue,
+    /// One permit for each connection that may be open.
+    pub(super) slots: Arc<Semaphore>,
+    /// What was counted about it.
+    pub counts: ServerCounters,
+    in_flight: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
+    limit: usize,
+}
+
+/// TLS towards a server.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Versions, roots, client certificate.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name to verify and to send.
+    pub name: rustls::pki_types::ServerName<'static>,
+}
+
+impl Server {
+    pub(super) fn new(
+        key: u64,
+        settings: UpstreamServer,
+        tls: Option<ServerTls>,
+        limit: usize,
+    ) -> Self {
+        let authority = match &settings.address {
+            ServerAddress::Tcp { host, port } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+                let standard = if settings.tls { 443 } else { 80 };
+                if *port == standard { host } else { format!("{host}:{port}") }
+            }
+            ServerAddress::Unix(_) => "localhost".to_owned(),
+        };
+        let authority = http::HeaderValue::try_from(authority)
+            .unwrap_or_else(|_| http::HeaderValue::from_static("localhost"));
+        Self {
+            key,
+            settings,
+            tls,
+            authority,
+            slots: Arc::new(Semaphore::new(limit)),
+            counts: ServerCounters::default(),
+            in_flight: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    /// What the sticky cookie says of this server; tells nothing about its address.
+    #[must_use]
+    pub fn sticky_id(&self) -> u64 {
+        super::balance::stable_hash(self.settings.label.as_bytes())
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Connections open.
+    pub fn connections(&self) -> usize {
+        self.limit.saturating_sub(self.slots.available_permits())
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// Counts one request under way, until dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Server>);
+
+impl InFlight {
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An app: its servers and how requests reach them.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// As configured.
+    pub settings: Settings,
+    /// At least one.
+    pub servers: Vec<Arc<Server>>,
+    /// For round robin: how many picks there were.
+    pub(super) turn: AtomicUsize,}
+
+impl Upstream {
+    pub(super) fn balance(&self) -> Balance {
+        self.settings.balance
+    }
+
+    /// The Host that the app sees.
+    pub(super) fn host(&self) -> &UpstreamHost {
+        &self.settings.host
+    }
+
+    /// Time to the answer's head.
+    #[must_use]
+    pub fn response_timeout(&self) -> Duration {
+        self.settings.response_timeout
+    }
+}
