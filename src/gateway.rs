@@ -49,7 +49,10 @@ pub struct BuildProblem {
 
 impl BuildProblem {
     fn new(key: &str, message: String) -> Self {
-        Self { key: key.to_owned(), message }
+        Self {
+            key: key.to_owned(),
+            message,
+        }
     }
 }
 
@@ -64,11 +67,17 @@ impl Snapshot {
         previous: Option<&Self>,
         metrics: &Metrics,
     ) -> Result<Self, Vec<BuildProblem>> {
-        let Loaded { policy, settings, .. } = loaded;
+        let Loaded {
+            policy, settings, ..
+        } = loaded;
         let mut problems: Vec<BuildProblem> = Vec::new();
         let tls = TlsState::load(&settings.tls, previous.map(|old| &*old.tls), clock::now());
         let tls = tls.map_err(|found| {
-            problems.extend(found.iter().map(|problem| BuildProblem::new(&problem.key, problem.message())));
+            problems.extend(
+                found
+                    .iter()
+                    .map(|problem| BuildProblem::new(&problem.key, problem.message())),
+            );
         });
         let authenticators = Authenticators::assemble(
             &settings,
@@ -76,11 +85,20 @@ impl Snapshot {
             previous.map(|old| &*old.authenticators),
         )
         .map_err(|found| {
-            problems.extend(found.into_iter().map(|problem| BuildProblem::new(&problem.key, problem.message)));
+            problems.extend(
+                found
+                    .into_iter()
+                    .map(|problem| BuildProblem::new(&problem.key, problem.message)),
+            );
         });
-        let assertions = settings.assertion.as_ref().map(Assertions::load).transpose().map_err(|found| {
-            problems.push(BuildProblem::new(&found.key, found.message));
-        });
+        let assertions = settings
+            .assertion
+            .as_ref()
+            .map(Assertions::load)
+            .transpose()
+            .map_err(|found| {
+                problems.push(BuildProblem::new(&found.key, found.message));
+            });
         let upstreams = Upstreams::assemble(
             &settings.upstreams,
             previous.map(|old| &old.upstreams),
@@ -122,7 +140,12 @@ impl Snapshot {
 
 fn distinct_rules(policy: &Policy) -> Vec<Arc<CorsRule>> {
     let mut rules: Vec<Arc<CorsRule>> = Vec::new();
-    for rule in policy.routes.all().iter().filter_map(|route| route.cors.as_ref()) {
+    for rule in policy
+        .routes
+        .all()
+        .iter()
+        .filter_map(|route| route.cors.as_ref())
+    {
         if !rules.iter().any(|have| have.name == rule.name) {
             rules.push(Arc::clone(rule));
         }
@@ -192,18 +215,26 @@ impl Probe for Gateway {
                 counts: server.counts.read(),
             })
         });
-        let certificates = gate.tls.certificates().into_iter().map(|known| CertificateReading {
-            file: known.path.display().to_string(),
-            names: known.names,
-            not_after: known.not_after,
-        });
-        let jwks = gate.authenticators.jwks().into_iter().map(|status| JwksReading {
-            authenticator: status.authenticator,
-            keys: status.keys,
-            age: status.age,
-            failures: status.failures,
-            problem: status.problem,
-        });
+        let certificates = gate
+            .tls
+            .certificates()
+            .into_iter()
+            .map(|known| CertificateReading {
+                file: known.path.display().to_string(),
+                names: known.names,
+                not_after: known.not_after,
+            });
+        let jwks = gate
+            .authenticators
+            .jwks()
+            .into_iter()
+            .map(|status| JwksReading {
+                authenticator: status.authenticator,
+                keys: status.keys,
+                age: status.age,
+                failures: status.failures,
+                problem: status.problem,
+            });
         Reading {
             servers: servers.collect(),
             jwks: jwks.collect(),

@@ -1,4 +1,5 @@
 //! The house stands as it was drawn: which room may use which, and which rooms stay pure.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,14 +7,40 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the front door to the cellar. A room may use those after it, never those before.
 const ROOMS: &[&str] = &[
-    "main", "cli", "admin", "reload", "server", "pipeline", "gateway", "tls", "upstream", "signin",
-    "limiter", "store", "auth", "telemetry", "config", "policy", "clock", "secret",
+    "main",
+    "cli",
+    "admin",
+    "reload",
+    "server",
+    "pipeline",
+    "gateway",
+    "tls",
+    "upstream",
+    "signin",
+    "limiter",
+    "store",
+    "auth",
+    "telemetry",
+    "config",
+    "policy",
+    "clock",
+    "secret",
 ];
 
 /// What a pure room does not contain: waiting, clocks, files, sockets, threads.
 const IMPURE: &[&str] = &[
-    "async fn", ".await", "tokio::", "std::fs", "std::net::Tcp", "std::net::Udp", "std::thread",
-    "SystemTime", "Instant::now", "clock::now", "clock::monotonic", "std::env",
+    "async fn",
+    ".await",
+    "tokio::",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+    "clock::now",
+    "clock::monotonic",
+    "std::env",
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {
@@ -27,7 +54,13 @@ fn sources() -> Vec<(String, PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let inside = path.strip_prefix(&root).unwrap();
-                let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+                let first = inside
+                    .components()
+                    .next()
+                    .unwrap()
+                    .as_os_str()
+                    .to_str()
+                    .unwrap();
                 let room = first.trim_end_matches(".rs").to_owned();
                 let text = fs::read_to_string(&path).unwrap();
                 found.push((room, path.clone(), shipped(&text)));
@@ -40,7 +73,9 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 /// The lines that ship: without tests, comments and documentation.
 fn shipped(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -50,9 +85,16 @@ fn used(text: &str) -> Vec<&str> {
     for rest in text.split("crate::").skip(1) {
         if let Some(group) = rest.strip_prefix('{') {
             let inside = group.split("};").next().unwrap_or_default();
-            rooms.extend(inside.split(',').filter_map(|part| part.trim().split("::").next()));
+            rooms.extend(
+                inside
+                    .split(',')
+                    .filter_map(|part| part.trim().split("::").next()),
+            );
         } else {
-            rooms.extend(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+            rooms.extend(
+                rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .next(),
+            );
         }
     }
     rooms.retain(|room| ROOMS.contains(room));
@@ -109,7 +151,10 @@ fn every_file_opens_with_its_purpose() {
     for (_, path, _) in sources() {
         let text = fs::read_to_string(&path).unwrap();
         let inside = path.strip_prefix(&root).unwrap().display();
-        assert!(text.starts_with("//! "), "{inside} does not open with its purpose");
+        assert!(
+            text.starts_with("//! "),
+            "{inside} does not open with its purpose"
+        );
     }
 }
 
@@ -117,7 +162,10 @@ fn every_file_opens_with_its_purpose() {
 fn only_the_configuration_room_reads_figment_and_the_environment() {
     let mut users = BTreeMap::new();
     for (room, path, text) in sources() {
-        if text.contains("figment::") || text.contains("std::env::var") || text.contains("env::vars") {
+        if text.contains("figment::")
+            || text.contains("std::env::var")
+            || text.contains("env::vars")
+        {
             users.insert(path, room);
         }
     }

@@ -16,7 +16,12 @@ use crate::config::Problem;
 #[command(name = "portcullis", version, disable_help_subcommand = true)]
 struct Arguments {
     /// The configuration.
-    #[arg(long, global = true, default_value = "gateway.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "gateway.toml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
     #[command(subcommand)]
     command: Option<Command>,
@@ -46,7 +51,11 @@ pub fn main(
 
 fn usage_code(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let text = usage.render();
-    let told = if usage.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
+    let told = if usage.use_stderr() {
+        write!(err, "{text}")
+    } else {
+        write!(out, "{text}")
+    };
     let _unread = told;
     ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
 }

@@ -64,8 +64,12 @@ fn serve(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let settings = first.settings.server.clone();
     let bound = server::bind(&settings)?;
-    let admin = server::listen(settings.admin)
-        .map_err(|error| format!("cannot listen on {} (server.admin): {error}", settings.admin))?;
+    let admin = server::listen(settings.admin).map_err(|error| {
+        format!(
+            "cannot listen on {} (server.admin): {error}",
+            settings.admin
+        )
+    })?;
     for (door, address) in bound.addresses() {
         tracing::info!(door = door.as_str(), %address, "listening");
     }
@@ -74,7 +78,9 @@ fn serve(
     let gateway = Arc::new(Gateway::new(first, Arc::clone(&metrics)));
     let probe: Weak<dyn Probe> = Arc::downgrade(&(Arc::clone(&gateway) as Arc<dyn Probe>));
     metrics.ask(probe);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(keep(file, &gateway, log, bound, admin));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -91,11 +97,19 @@ async fn keep(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let reloader = Arc::new(Reloader::new(file.to_owned(), Arc::clone(gateway), Arc::clone(log)));
+    let reloader = Arc::new(Reloader::new(
+        file.to_owned(),
+        Arc::clone(gateway),
+        Arc::clone(log),
+    ));
     let mut files = FileWatch::start(reloader.watched())?;
     let cancel = CancellationToken::new();
     let state = admin::AdminState::new(Arc::clone(gateway));
-    let desk = tokio::spawn(admin::serve(TcpListener::from_std(admin)?, state, cancel.clone()));
+    let desk = tokio::spawn(admin::serve(
+        TcpListener::from_std(admin)?,
+        state,
+        cancel.clone(),
+    ));
     let serving = bound.serve(gateway, gateway.snapshot().settings.server.workers)?;
     let mut watchdog = tokio::time::interval(WATCHDOG);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");

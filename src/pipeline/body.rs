@@ -33,23 +33,35 @@ impl Body {
     /// No body.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { kind: Kind::Empty, report: None }
+        Self {
+            kind: Kind::Empty,
+            report: None,
+        }
     }
 
     /// A body that is there whole.
     #[must_use]
     pub const fn full(bytes: Bytes) -> Self {
-        Self { kind: Kind::Full(bytes), report: None }
+        Self {
+            kind: Kind::Full(bytes),
+            report: None,
+        }
     }
 
     /// The body of an app's answer.
     pub(super) const fn app(body: AnswerBody) -> Self {
-        Self { kind: Kind::App(body), report: None }
+        Self {
+            kind: Kind::App(body),
+            report: None,
+        }
     }
 
     /// A file.
     pub(super) fn file(body: FileBody) -> Self {
-        Self { kind: Kind::File(body), report: None }
+        Self {
+            kind: Kind::File(body),
+            report: None,
+        }
     }
 
     /// Has a report made when the body ends.

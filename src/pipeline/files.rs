@@ -24,14 +24,22 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Denial> {
     if *method != Method::GET && *method != Method::HEAD {
         let allow = http::HeaderValue::from_static("GET, HEAD");
-        return Err(Denial::new(Code::MethodNotAllowed, "files are read with GET and HEAD").allow(allow));
+        return Err(
+            Denial::new(Code::MethodNotAllowed, "files are read with GET and HEAD").allow(allow),
+        );
     }
-    let inner = path.decoded().strip_prefix(&*files.prefix).unwrap_or(path.decoded());
+    let inner = path
+        .decoded()
+        .strip_prefix(&*files.prefix)
+        .unwrap_or(path.decoded());
     let wanted = format!("/{}", inner.trim_start_matches('/'));
     if let Some(found) = look_up(files, &wanted, method, headers).await? {
         return Ok(found);
     }
-    if let Some(fallback) = files.fallback.as_ref().and_then(|fallback| fallback.to_str())
+    if let Some(fallback) = files
+        .fallback
+        .as_ref()
+        .and_then(|fallback| fallback.to_str())
         && let Some(found) = look_up(files, &format!("/{fallback}"), method, headers).await?
     {
         return Ok(found);
@@ -46,14 +54,24 @@ async fn look_up(
     headers: &http::HeaderMap,
 ) -> Result<Option<Response<Body>>, Denial> {
     // Dot files are a folder's own business: .git, .env, .htpasswd.
-    if path.split('/').any(|segment| segment.starts_with('.') && segment != ".well-known") {
+    if path
+        .split('/')
+        .any(|segment| segment.starts_with('.') && segment != ".well-known")
+    {
         return Ok(None);
     }
     let folder = path.ends_with('/');
-    let path = if folder { format!("{path}{}", files.index) } else { path.to_owned() };
+    let path = if folder {
+        format!("{path}{}", files.index)
+    } else {
+        path.to_owned()
+    };
     let encoded: String = path
         .split('/')
-        .map(|segment| percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string())
+        .map(|segment| {
+            percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC)
+                .to_string()
+        })
         .collect::<Vec<_>>()
         .join("/");
     let failed = |error: &dyn std::error::Error| {
@@ -65,10 +83,16 @@ async fn look_up(
     *request.method_mut() = method.clone();
     *request.headers_mut() = headers.clone();
     let mut service = ServeDir::new(&files.dir).append_index_html_on_directories(false);
-    let answer = service.try_call(request).await.map_err(|error| failed(&error))?;
+    let answer = service
+        .try_call(request)
+        .await
+        .map_err(|error| failed(&error))?;
     if answer.status() == http::StatusCode::NOT_FOUND {
         return Ok(None);
     }
     let (head, body) = answer.into_parts();
-    Ok(Some(Response::from_parts(head, Body::file(body.boxed_unsync()))))
+    Ok(Some(Response::from_parts(
+        head,
+        Body::file(body.boxed_unsync()),
+    )))
 }

@@ -31,15 +31,18 @@ pub(super) fn accept(
         }
     }
     if head.status.is_client_error() || head.status.is_server_error() {
-        head.headers.insert(REFUSED_BY, HeaderValue::from_static("app"));
+        head.headers
+            .insert(REFUSED_BY, HeaderValue::from_static("app"));
     }
     let (body, tunnel) = match body {
         AnswerOr::Empty => (Body::empty(), None),
         AnswerOr::Body(body) => (Body::app(body), None),
         AnswerOr::Tunnel(tunnel) => {
             check_switch(&head.headers, handshake)?;
-            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            head.headers
+                .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            head.headers
+                .insert(UPGRADE, HeaderValue::from_static("websocket"));
             (Body::empty(), Some(tunnel))
         }
     };
@@ -49,13 +52,20 @@ pub(super) fn accept(
 
 fn check_switch(headers: &HeaderMap, handshake: Option<&Handshake>) -> Result<(), Denial> {
     let refuse = |note: &'static str| {
-        Err(Denial::new(Code::UpstreamInvalid, "the app's WebSocket answer does not fit the handshake").note(note))
+        Err(Denial::new(
+            Code::UpstreamInvalid,
+            "the app's WebSocket answer does not fit the handshake",
+        )
+        .note(note))
     };
     let Some(handshake) = handshake else {
         return refuse("the app switched protocols without being asked to");
     };
     let accept = websocket::accept_for(&handshake.key);
-    if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.as_bytes() != accept.as_bytes()) {
+    if headers
+        .get(SEC_WEBSOCKET_ACCEPT)
+        .is_none_or(|value| value.as_bytes() != accept.as_bytes())
+    {
         return refuse("Sec-WebSocket-Accept does not answer Sec-WebSocket-Key");
     }
     match headers.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::to_str) {

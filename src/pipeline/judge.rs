@@ -125,7 +125,10 @@ pub async fn judge<'u>(
         &authority,
         subject.headers,
     ));
-    let path = judged.path.insert(CanonicalPath::parse(subject.uri.path(), policy.merge_slashes)?);
+    let path = judged.path.insert(CanonicalPath::parse(
+        subject.uri.path(),
+        policy.merge_slashes,
+    )?);
 
     let origin = subject.headers.get(ORIGIN);
     if cors::is_preflight(subject.method, subject.headers)
@@ -133,7 +136,10 @@ pub async fn judge<'u>(
     {
         return answer.map(Verdict::Preflight);
     }
-    let route = policy.routes.find(authority.host(), path, subject.method).map_err(|miss| missed(&miss))?;
+    let route = policy
+        .routes
+        .find(authority.host(), path, subject.method)
+        .map_err(|miss| missed(&miss))?;
     let route = judged.route.insert(Arc::clone(route));
     judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
 
@@ -158,8 +164,9 @@ pub async fn judge<'u>(
                 };
                 let admission = route.requirement.admission;
                 let authenticators = &gate.authenticators;
-                let mut attempt =
-                    authenticators.identify(&route.authenticators, admission, &request, now).await;
+                let mut attempt = authenticators
+                    .identify(&route.authenticators, admission, &request, now)
+                    .await;
                 by_cookie = attempt.by_cookie;
                 judged.caller = attempt.caller.clone();
                 let denial = attempt.denial.take();
@@ -170,7 +177,12 @@ pub async fn judge<'u>(
             }
         }
         if route.csrf && by_cookie {
-            csrf::check(subject.method, subject.headers, client, route.cors.as_deref())?;
+            csrf::check(
+                subject.method,
+                subject.headers,
+                client,
+                route.cors.as_deref(),
+            )?;
         }
         route.requirement.check(judged.caller.clone(), now)
     }
@@ -188,12 +200,18 @@ pub async fn judge<'u>(
 /// Limits that HTTP/2 does not keep for us; on HTTP/1 they were kept before the head was parsed.
 fn check_size(header_count: usize, subject: &Subject<'_, '_>) -> Result<(), Denial> {
     if subject.headers.len() > header_count {
-        let detail = format!("the request has {} header lines; at most {header_count} are taken", subject.headers.len());
+        let detail = format!(
+            "the request has {} header lines; at most {header_count} are taken",
+            subject.headers.len()
+        );
         return Err(Denial::new(Code::HeadersTooLarge, detail));
     }
     let length = subject.uri.path().len() + subject.uri.query().map_or(0, |query| query.len() + 1);
     if length > subject.target_limit {
-        let detail = format!("the address has {length} bytes; at most {} are taken", subject.target_limit);
+        let detail = format!(
+            "the address has {length} bytes; at most {} are taken",
+            subject.target_limit
+        );
         return Err(Denial::new(Code::TargetTooLong, detail));
     }
     if *subject.method == Method::CONNECT {
@@ -213,19 +231,23 @@ fn authority<'h>(subject: &Subject<'h, 'h>) -> Result<Authority<'h>, Denial> {
     }
     let host = match host {
         Some(value) => {
-            let text = value.to_str().map_err(|_| refuse("the Host header has bytes that no host has".to_owned()))?;
+            let text = value
+                .to_str()
+                .map_err(|_| refuse("the Host header has bytes that no host has".to_owned()))?;
             Some(parse_authority(text).map_err(|bad| refuse(bad.to_string()))?)
         }
         None => None,
     };
     let target = match subject.uri.authority() {
-        Some(target) => Some(parse_authority(target.as_str()).map_err(|bad| refuse(bad.to_string()))?),
+        Some(target) => {
+            Some(parse_authority(target.as_str()).map_err(|bad| refuse(bad.to_string()))?)
+        }
         None => None,
     };
     match (host, target) {
-        (Some(host), Some(target)) if host != target => {
-            Err(refuse("the Host header and the address name two different hosts".to_owned()))
-        }
+        (Some(host), Some(target)) if host != target => Err(refuse(
+            "the Host header and the address name two different hosts".to_owned(),
+        )),
         (_, Some(target)) => Ok(target),
         (Some(host), None) => Ok(host),
         (None, None) => Err(refuse("the Host header is missing".to_owned())),
@@ -243,7 +265,9 @@ fn check_server_name(subject: &Subject<'_, '_>, authority: &Authority<'_>) -> Re
     let note = format!(
         "host {} is not covered by the certificate for {}",
         authority.host(),
-        tls.server_name.as_deref().unwrap_or("clients without a server name"),
+        tls.server_name
+            .as_deref()
+            .unwrap_or("clients without a server name"),
     );
     let detail = "the certificate of this connection does not cover the host; open another one";
     Err(Denial::new(Code::Misdirected, detail).note(note))
@@ -252,10 +276,11 @@ fn check_server_name(subject: &Subject<'_, '_>, authority: &Authority<'_>) -> Re
 fn missed(miss: &Miss) -> Denial {
     match miss {
         Miss::NoRoute => Denial::new(Code::NoRoute, "no route matches this host and path"),
-        Miss::Method { allow } => {
-            Denial::new(Code::MethodNotAllowed, "the path is served, but not with this method")
-                .allow(allow.clone())
-        }
+        Miss::Method { allow } => Denial::new(
+            Code::MethodNotAllowed,
+            "the path is served, but not with this method",
+        )
+        .allow(allow.clone()),
     }
 }
 
@@ -268,9 +293,15 @@ fn preflight(
     path: &CanonicalPath<'_>,
     chosen: &mut Option<Arc<Route>>,
 ) -> Option<Result<HeaderMap, Denial>> {
-    let wanted = subject.headers.get(http::header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    let wanted = subject
+        .headers
+        .get(http::header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let method = Method::from_bytes(wanted.as_bytes()).ok()?;
-    let route = gate.policy.routes.find(authority.host(), path, &method).ok()?;
+    let route = gate
+        .policy
+        .routes
+        .find(authority.host(), path, &method)
+        .ok()?;
     let rule = route.cors.as_ref()?;
     *chosen = Some(Arc::clone(route));
     Some(rule.preflight(route.methods.as_deref(), subject.headers))
@@ -282,7 +313,10 @@ fn check_websocket(
     origin: Option<&http::HeaderValue>,
 ) -> Result<(), Denial> {
     if !route.websocket.allowed {
-        return Err(Denial::new(Code::BadRequest, "this route takes no WebSocket"));
+        return Err(Denial::new(
+            Code::BadRequest,
+            "this route takes no WebSocket",
+        ));
     }
     websocket::check_origin(origin, client, route.cors.as_deref())
 }

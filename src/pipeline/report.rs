@@ -27,7 +27,12 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) const fn new(started: Instant) -> Self {
-        Self { started, sent: None, answered: None, decided: None }
+        Self {
+            started,
+            sent: None,
+            answered: None,
+            decided: None,
+        }
     }
 
     /// The request goes to the app now.
@@ -47,7 +52,9 @@ impl Times {
     /// From the request's head to the answer's, without the app's share.
     fn gateway(&self) -> Duration {
         let decided = self.decided.or(self.answered).unwrap_or(self.started);
-        decided.saturating_duration_since(self.started).saturating_sub(self.app().unwrap_or_default())
+        decided
+            .saturating_duration_since(self.started)
+            .saturating_sub(self.app().unwrap_or_default())
     }
 }
 
@@ -102,7 +109,12 @@ pub(super) struct Report {
 impl Report {
     /// Begins the report of a request whose answer's head is settled. Counts the verdicts of
     /// authenticators, which are settled too.
-    pub(super) fn begin(mut times: Times, at: Timestamp, gate: Arc<Snapshot>, seen: Seen<'_, '_>) -> Box<Self> {
+    pub(super) fn begin(
+        mut times: Times,
+        at: Timestamp,
+        gate: Arc<Snapshot>,
+        seen: Seen<'_, '_>,
+    ) -> Box<Self> {
         times.decided = Some(clock::monotonic());
         let judged = seen.judged;
         for one in judged.attempt.iter().flat_map(|attempt| &attempt.tries) {
@@ -117,11 +129,17 @@ impl Report {
             times,
             request_id: seen.request_id,
             traceparent: seen.traceparent,
-            client: judged.client.as_ref().map_or(seen.peer.address.ip(), |client| client.ip),
+            client: judged
+                .client
+                .as_ref()
+                .map_or(seen.peer.address.ip(), |client| client.ip),
             route: judged.route.as_ref().map(|route| route.id),
             method: seen.method,
             uri: seen.uri,
-            host: judged.client.as_ref().map(|client| client.authority.clone()),
+            host: judged
+                .client
+                .as_ref()
+                .map(|client| client.authority.clone()),
             status: seen.status,
             denial: seen.denial,
             overlooked: judged.overlooked.clone(),
@@ -154,7 +172,11 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         let identity = self.caller.as_ref().map(|caller| caller.identity());
-        let trace_id = self.traceparent.to_str().ok().and_then(|text| text.get(3..35));
+        let trace_id = self
+            .traceparent
+            .to_str()
+            .ok()
+            .and_then(|text| text.get(3..35));
         let completed = Completed {
             at: self.at,
             request_id: self.request_id.to_str().unwrap_or_default(),
@@ -162,7 +184,11 @@ impl Drop for Report {
             client: self.client,
             route: self.route,
             method: &self.method,
-            host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            host: self
+                .host
+                .as_ref()
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default(),
             path: self.uri.path(),
             status: self.status,
             denial: self.denial.as_ref(),
@@ -174,7 +200,10 @@ impl Drop for Report {
             app_time: self.times.app(),
             total_time: clock::monotonic().saturating_duration_since(self.times.started),
             request_bytes: self.request_bytes
-                + self.progress.as_ref().map_or(0, |progress| progress.bytes()),
+                + self
+                    .progress
+                    .as_ref()
+                    .map_or(0, |progress| progress.bytes()),
             response_bytes: self.response_bytes,
             cut_off: self.cut_off,
             server: self.server.as_deref(),

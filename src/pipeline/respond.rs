@@ -31,7 +31,9 @@ pub(super) fn refuse(
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::FOUND;
         answer.headers_mut().insert(LOCATION, to);
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return answer;
     }
     let (kind, text) = if page {
@@ -49,7 +51,9 @@ fn dress(headers: &mut HeaderMap, denial: &Denial, kind: &'static str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
     headers.insert(REFUSED_BY, HeaderValue::from_static("gateway"));
-    if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS = denial.status() {
+    if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS =
+        denial.status()
+    {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if denial.status() == StatusCode::UNAUTHORIZED {
@@ -122,7 +126,12 @@ pub(super) fn is_page_load(headers: &HeaderMap) -> bool {
     let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    let best = |wanted: &str| accept.split(',').filter_map(|range| quality(range, wanted)).fold(0.0, f32::max);
+    let best = |wanted: &str| {
+        accept
+            .split(',')
+            .filter_map(|range| quality(range, wanted))
+            .fold(0.0, f32::max)
+    };
     let page = best("text/html");
     page > 0.0 && page > best("application/json") && page > best("application/problem+json")
 }
@@ -152,7 +161,10 @@ pub(super) fn fill(template: &Template, uri: &http::Uri) -> String {
             }
             TemplatePart::Uri => {
                 let whole = uri.path_and_query().map_or("/", |target| target.as_str());
-                let encoded = percent_encoding::utf8_percent_encode(whole, percent_encoding::NON_ALPHANUMERIC);
+                let encoded = percent_encoding::utf8_percent_encode(
+                    whole,
+                    percent_encoding::NON_ALPHANUMERIC,
+                );
                 text.extend(encoded);
             }
         }
@@ -173,7 +185,9 @@ mod tests {
 
     #[test]
     fn a_browser_gets_a_page_and_a_program_gets_json() {
-        assert!(is_page_load(&accept("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")));
+        assert!(is_page_load(&accept(
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+        )));
         assert!(!is_page_load(&accept("*/*")));
         assert!(!is_page_load(&accept("application/json, text/html;q=0.5")));
         let mut fetch = accept("text/html");
@@ -194,6 +208,9 @@ mod tests {
             TemplatePart::Uri,
         ]);
         let uri = http::Uri::from_static("/a/b?c=d&e=//evil");
-        assert_eq!(fill(&template, &uri), "/login/?next=%2Fa%2Fb%3Fc%3Dd%26e%3D%2F%2Fevil");
+        assert_eq!(
+            fill(&template, &uri),
+            "/login/?next=%2Fa%2Fb%3Fc%3Dd%26e%3D%2F%2Fevil"
+        );
     }
 }

@@ -46,7 +46,12 @@ impl Visitor {
     /// A connection that has just been accepted.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, pool: Arc<Pool>, peer: Peer) -> Self {
-        Self { gateway, pool, peer, tunnel: Mutex::new(None) }
+        Self {
+            gateway,
+            pool,
+            peer,
+            tunnel: Mutex::new(None),
+        }
     }
 }
 
@@ -96,8 +101,18 @@ pub async fn serve(
     let now = clock::now();
     let gate = visitor.gateway.snapshot();
     let (head, incoming) = request.into_parts();
-    let request::Parts { method, uri, version, headers, mut extensions, .. } = head;
-    let trusted = gate.policy.trusted_proxies.trusts(visitor.peer.address.ip());
+    let request::Parts {
+        method,
+        uri,
+        version,
+        headers,
+        mut extensions,
+        ..
+    } = head;
+    let trusted = gate
+        .policy
+        .trusted_proxies
+        .trusts(visitor.peer.address.ip());
     let request_id = request_id(&gate, trusted, &headers, now);
     let traceparent = traceparent(&headers);
     let mut visit = Visit {
@@ -135,7 +150,9 @@ pub async fn serve(
                 Err(denial) => Err(denial),
                 Ok(Verdict::Preflight(answer)) => Ok(allowed(answer)),
                 Ok(Verdict::Permitted(permit)) => {
-                    visit.act(&judged, permit, (method, &uri, headers), incoming).await
+                    visit
+                        .act(&judged, permit, (method, &uri, headers), incoming)
+                        .await
                 }
             }
         }
@@ -149,7 +166,12 @@ pub async fn serve(
             (answer, Some(denial))
         }
     };
-    visit.finish(&mut answer, route, origin.as_ref(), judged.handshake.is_some());
+    visit.finish(
+        &mut answer,
+        route,
+        origin.as_ref(),
+        judged.handshake.is_some(),
+    );
     let report = Report::begin(
         visit.times,
         now,
@@ -184,11 +206,18 @@ impl Visit<'_> {
         incoming: Incoming,
     ) -> Result<Response<Body>, Denial> {
         let (Some(route), Some(path)) = (judged.route.as_deref(), judged.path.as_ref()) else {
-            return Err(Denial::new(Code::NoRoute, "no route matches this host and path"));
+            return Err(Denial::new(
+                Code::NoRoute,
+                "no route matches this host and path",
+            ));
         };
         check_length(&headers, route.body_limit)?;
         match &route.action {
-            Action::Respond { status, headers, body } => {
+            Action::Respond {
+                status,
+                headers,
+                body,
+            } => {
                 let mut answer = Response::new(Body::full(body.clone()));
                 *answer.status_mut() = *status;
                 answer.headers_mut().extend(headers.iter().cloned());
@@ -196,15 +225,24 @@ impl Visit<'_> {
             }
             Action::Redirect { to, status } => {
                 let mut answer = Response::new(Body::empty());
-                let to = HeaderValue::try_from(respond::fill(to, uri))
-                    .map_err(|_| Denial::new(Code::BadRequest, "the address cannot stand in a redirect"))?;
+                let to = HeaderValue::try_from(respond::fill(to, uri)).map_err(|_| {
+                    Denial::new(Code::BadRequest, "the address cannot stand in a redirect")
+                })?;
                 *answer.status_mut() = *status;
                 answer.headers_mut().insert(http::header::LOCATION, to);
                 Ok(answer)
             }
             Action::Files(files) => files::serve(files, path, &method, &headers).await,
             Action::Forward(forward) => {
-                self.forward(route, forward, judged, &permit, (method, uri, headers), incoming).await
+                self.forward(
+                    route,
+                    forward,
+                    judged,
+                    &permit,
+                    (method, uri, headers),
+                    incoming,
+                )
+                .await
             }
         }
     }
@@ -275,7 +313,13 @@ impl Visit<'_> {
         if let (Some(handover), Some(client)) = (tunnel, self.upgrade.take()) {
             let rule = &route.websocket;
             let until = permit.expires_at().filter(|_| rule.close_on_expiry);
-            let tunnel = Tunnel { handover, idle: rule.idle, until, client, held: self.visitor.gateway.metrics.websocket() };
+            let tunnel = Tunnel {
+                handover,
+                idle: rule.idle,
+                until,
+                client,
+                held: self.visitor.gateway.metrics.websocket(),
+            };
             if let Ok(mut slot) = self.visitor.tunnel.lock() {
                 *slot = Some(tunnel);
             }
@@ -322,12 +366,16 @@ impl Visit<'_> {
         if !(websocket && self.tunnelled) {
             let rule = match route {
                 Some(route) => route.cors.as_ref(),
-                None => origin.and_then(|origin| self.gate.cors_rules.iter().find(|rule| rule.allows(origin))),
+                None => origin.and_then(|origin| {
+                    self.gate.cors_rules.iter().find(|rule| rule.allows(origin))
+                }),
             };
             if let Some(rule) = rule {
                 rule.decorate(origin, headers);
             }
-            policy.security_headers.apply(self.visitor.peer.tls.is_some(), headers);
+            policy
+                .security_headers
+                .apply(self.visitor.peer.tls.is_some(), headers);
         }
         headers.insert(policy.request_id.clone(), self.request_id.clone());
     }
@@ -343,7 +391,10 @@ impl<'a> Passing<'a> {
     /// A credential that was looked at and refused does not go on beside one that held: the app
     /// might act on it. A token in a query goes on unless the route says otherwise.
     fn of(judged: &Judged<'a>, route: &Route) -> Self {
-        let mut passing = Self { hidden_query: SmallVec::new(), refused: SmallVec::new() };
+        let mut passing = Self {
+            hidden_query: SmallVec::new(),
+            refused: SmallVec::new(),
+        };
         let Some(attempt) = &judged.attempt else {
             return passing;
         };
@@ -352,7 +403,9 @@ impl<'a> Passing<'a> {
                 match source {
                     Source::Header(name) => passing.refused.push(Refused::Header(name)),
                     Source::Cookie(name) => passing.refused.push(Refused::Cookie(name)),
-                    Source::Query(name) | Source::WebSocketQuery(name) => passing.hidden_query.push(name),
+                    Source::Query(name) | Source::WebSocketQuery(name) => {
+                        passing.hidden_query.push(name)
+                    }
                     Source::WebSocketProtocol => {}
                 }
             }
@@ -379,7 +432,9 @@ fn allowed(headers: HeaderMap) -> Response<Body> {
 
 /// A body that says beforehand that it is too large is not read at all.
 fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit) {
         let detail = format!("the body is larger than the {limit} bytes that this route takes");
         return Err(Denial::new(Code::BodyTooLarge, detail).closing());
@@ -389,7 +444,9 @@ fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
 
 /// The id of a trusted proxy, or a new one (UUIDv7, RFC 9562 §5.7).
 fn request_id(gate: &Snapshot, trusted: bool, headers: &HeaderMap, now: Timestamp) -> HeaderValue {
-    let theirs = trusted.then(|| headers.get(&gate.policy.request_id)).flatten();
+    let theirs = trusted
+        .then(|| headers.get(&gate.policy.request_id))
+        .flatten();
     if let Some(id) = theirs.filter(|id| is_plain_id(id.as_bytes())) {
         return id.clone();
     }
@@ -421,7 +478,10 @@ fn traceparent(headers: &HeaderMap) -> HeaderValue {
 }
 
 fn is_traceparent(text: &[u8]) -> bool {
-    let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = |part: &[u8]| {
+        part.iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let mut parts = text.split(|byte| *byte == b'-');
     let [version, trace, span, flags] = [parts.next(), parts.next(), parts.next(), parts.next()]
         .map(|part| part.filter(|part| hex(part)).unwrap_or_default());
@@ -437,6 +497,10 @@ fn is_traceparent(text: &[u8]) -> bool {
 
 /// About how large the head was on the wire, in bytes.
 fn head_size(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> u64 {
-    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    (method.as_str().len() + uri.path().len() + uri.query().map_or(0, str::len) + fields + 14) as u64
+    let fields: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    (method.as_str().len() + uri.path().len() + uri.query().map_or(0, str::len) + fields + 14)
+        as u64
 }

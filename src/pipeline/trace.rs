@@ -13,8 +13,17 @@ use crate::telemetry::Trace;
 pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Denial>) -> Trace {
     let mut trace = Trace::default();
     match &judged.client {
-        Some(client) if client.ip == peer.address.ip() => trace.passed("client", client.ip.to_string()),
-        Some(client) => trace.passed("client", format!("{}, as the trusted proxy {} says", client.ip, peer.address.ip())),
+        Some(client) if client.ip == peer.address.ip() => {
+            trace.passed("client", client.ip.to_string())
+        }
+        Some(client) => trace.passed(
+            "client",
+            format!(
+                "{}, as the trusted proxy {} says",
+                client.ip,
+                peer.address.ip()
+            ),
+        ),
         None => trace.noted("client", peer.address.ip().to_string()),
     }
     if let Some(path) = &judged.path {
@@ -25,21 +34,33 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
     }
     if let Some(attempt) = &judged.attempt {
         for one in &attempt.tries {
-            let name = (gate.settings.authenticators.get(one.authenticator.0)).map_or("?", |known| &known.name);
-            let place = one.source.map_or_else(String::new, |source| format!("{}: ", told_source(source)));
+            let name = (gate.settings.authenticators.get(one.authenticator.0))
+                .map_or("?", |known| &known.name);
+            let place = one
+                .source
+                .map_or_else(String::new, |source| format!("{}: ", told_source(source)));
             let reused = if one.reused { " (verified before)" } else { "" };
             let words = format!("{place}{}{reused}", one.words);
             match one.outcome {
                 Ok(()) => trace.passed(format!("auth {name}"), words),
-                Err(Code::CredentialsMissing | Code::CertificateMissing) => trace.noted(format!("auth {name}"), words),
+                Err(Code::CredentialsMissing | Code::CertificateMissing) => {
+                    trace.noted(format!("auth {name}"), words)
+                }
                 Err(code) => trace.refused(format!("auth {name}"), format!("{code}: {words}")),
             }
         }
     }
     if let Some(caller) = &judged.caller {
         let who = caller.identity();
-        let roles = if who.roles.is_empty() { "no roles".to_owned() } else { format!("roles {}", who.roles.join(", ")) };
-        trace.passed("identity", format!("user {}, {roles}, by {}", who.user, who.authenticator));
+        let roles = if who.roles.is_empty() {
+            "no roles".to_owned()
+        } else {
+            format!("roles {}", who.roles.join(", "))
+        };
+        trace.passed(
+            "identity",
+            format!("user {}, {roles}, by {}", who.user, who.authenticator),
+        );
     }
     if let Some(route) = &judged.route {
         let wanted = told_requirement(route);
@@ -50,8 +71,15 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
         }
     }
     if let Some(denial) = denial {
-        let note = denial.operator_note().map_or_else(String::new, |note| format!("\n{note}"));
-        let words = format!("{} {}: {}{note}", denial.status().as_u16(), denial.code(), denial.detail());
+        let note = denial
+            .operator_note()
+            .map_or_else(String::new, |note| format!("\n{note}"));
+        let words = format!(
+            "{} {}: {}{note}",
+            denial.status().as_u16(),
+            denial.code(),
+            denial.detail()
+        );
         if judged.overlooked.is_some() {
             trace.noted("observe", format!("would be refused: {words}"));
         } else {
@@ -64,7 +92,11 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
 fn told_route(gate: &Snapshot, route: &Route) -> String {
     let target = match &route.action {
         Action::Forward(forward) => {
-            let name = gate.settings.upstreams.get(forward.upstream.0).map_or("?", |upstream| &upstream.name);
+            let name = gate
+                .settings
+                .upstreams
+                .get(forward.upstream.0)
+                .map_or("?", |upstream| &upstream.name);
             format!("upstream {name}")
         }
         Action::Respond { status, .. } => format!("respond {}", status.as_u16()),
@@ -94,7 +126,11 @@ fn told_requirement(route: &Route) -> String {
         Admission::Required => parts.push("a known caller".to_owned()),
     }
     let RoleRule { any, all, none } = &rule.roles;
-    for (words, roles) in [("one of the roles", any), ("all of the roles", all), ("none of the roles", none)] {
+    for (words, roles) in [
+        ("one of the roles", any),
+        ("all of the roles", all),
+        ("none of the roles", none),
+    ] {
         if !roles.is_empty() {
             parts.push(format!("{words} {}", roles.join(", ")));
         }

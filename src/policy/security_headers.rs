@@ -8,3 +8,7 @@ pub struct SecurityHeaders {
     /// Each name once. `strict-transport-security` is sent over TLS alone (RFC 6797 §7.2).
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
+impl SecurityHeaders {
+    /// s
+    pub fn apply(&self, _t: bool, _h: &mut http::HeaderMap) {}
+}

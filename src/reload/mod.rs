@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Loaded, Problem, ProcessEnvironment};
 use crate::config::settings::Settings;
+use crate::config::{self, Loaded, Problem, ProcessEnvironment};
 use crate::gateway::{BuildProblem, Gateway, Snapshot};
 use crate::telemetry::{LogGuard, Metrics};
 use crate::tls::Outcome;
@@ -135,7 +135,12 @@ impl Reloader {
             Ok((build(loaded, Some(&old), &gateway.metrics)?, warnings))
         })
         .await
-        .unwrap_or_else(|failed| Err(vec![Problem::new("", format!("the reload failed: {failed}"))]));
+        .unwrap_or_else(|failed| {
+            Err(vec![Problem::new(
+                "",
+                format!("the reload failed: {failed}"),
+            )])
+        });
         match built {
             Ok((next, warnings)) => {
                 for warning in warnings {
@@ -146,7 +151,11 @@ impl Reloader {
                 self.log.apply(&next.settings.log);
                 self.gateway.swap(next);
                 self.start_background();
-                tracing::info!(why, generation = self.gateway.generation(), "the configuration was reloaded");
+                tracing::info!(
+                    why,
+                    generation = self.gateway.generation(),
+                    "the configuration was reloaded"
+                );
                 Reloaded::Taken
             }
             Err(problems) => {
@@ -154,7 +163,11 @@ impl Reloader {
                 for problem in &problems {
                     tracing::error!(why, "{problem}");
                 }
-                tracing::error!(why, mistakes = problems.len(), "the configuration was not taken; the old one stays");
+                tracing::error!(
+                    why,
+                    mistakes = problems.len(),
+                    "the configuration was not taken; the old one stays"
+                );
                 Reloaded::Refused(problems)
             }
         }
@@ -165,13 +178,19 @@ impl Reloader {
         let cancel = CancellationToken::new();
         let gate = self.gateway.snapshot();
         tokio::spawn(Arc::clone(&gate.authenticators).keep_fresh(cancel.clone()));
-        let mut current = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self
+            .background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, cancel).cancel();
     }
 
     /// Ends the background work.
     pub fn stop(&self) {
-        self.background.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        self.background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .cancel();
     }
 }
 
@@ -186,6 +205,11 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<Problem> {
     ];
     let stuck = changed.into_iter().filter(|(_, changed)| *changed);
     stuck
-        .map(|(key, _)| Problem::new(key, "changed, which a reload cannot take up: restart the gateway"))
+        .map(|(key, _)| {
+            Problem::new(
+                key,
+                "changed, which a reload cannot take up: restart the gateway",
+            )
+        })
         .collect()
 }

@@ -35,7 +35,10 @@ pub(super) async fn run(worker: Arc<Worker>, door: Door, listener: TcpListener) 
 fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, address: std::net::SocketAddr) {
     let gate = worker.gateway.snapshot();
     let metrics = &worker.gateway.metrics;
-    let seat = match worker.ledger.admit(address.ip(), &gate.settings.server.limits) {
+    let seat = match worker
+        .ledger
+        .admit(address.ip(), &gate.settings.server.limits)
+    {
         Ok(seat) => seat,
         Err(reason) => {
             metrics.refused_connection(reason);
@@ -56,6 +59,8 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, address: std::net:
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
     )
 }

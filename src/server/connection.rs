@@ -22,21 +22,29 @@ use crate::auth::PeerCertificate;
 use crate::clock;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
-use crate::telemetry::Refused;
 use crate::pipeline::serve::{Tunnel, Visitor, serve as answer};
+use crate::telemetry::Refused;
 
 /// How often a tunnel looks whether the wall clock has passed the end of its identity.
 const EXPIRY_CHECK: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Arc<Worker>, door: Door, mut stream: TcpStream, address: SocketAddr) {
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    door: Door,
+    mut stream: TcpStream,
+    address: SocketAddr,
+) {
     let gate = worker.gateway.snapshot();
     // Answers are written whole; waiting to fill a segment only adds latency.
     let _unimportant = stream.set_nodelay(true);
     let address = match real_address(&gate, &mut stream, address).await {
         Ok(address) => address,
         Err(error) => {
-            worker.gateway.metrics.refused_connection(Refused::ProxyProtocol);
+            worker
+                .gateway
+                .metrics
+                .refused_connection(Refused::ProxyProtocol);
             tracing::debug!(%address, %error, "closed: no valid PROXY protocol header");
             return;
         }
@@ -84,7 +92,10 @@ async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: 
     let session = stream.get_ref().1;
     let server_name = session.server_name().map(Box::from);
     let certificate = session.peer_certificates().and_then(<[_]>::first);
-    let certificate = match certificate.map(|der| PeerCertificate::parse(der)).transpose() {
+    let certificate = match certificate
+        .map(|der| PeerCertificate::parse(der))
+        .transpose()
+    {
         Ok(certificate) => certificate.map(Arc::new),
         Err(error) => {
             tracing::debug!(address = %peer.address, %error, "the client's certificate cannot be read");
@@ -117,7 +128,11 @@ where
     let mut builder = http1::Builder::new();
     framing::configure(&mut builder, &limits);
     let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
-    let visitor = Arc::new(Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer));
+    let visitor = Arc::new(Visitor::new(
+        Arc::clone(&worker.gateway),
+        Arc::clone(&worker.pool),
+        peer,
+    ));
     let visitors = Arc::clone(&visitor);
     let service = service_fn(move |request: Request<Incoming>| {
         let (guard, visitor) = (guard.clone(), Arc::clone(&visitors));
@@ -159,12 +174,15 @@ async fn one(
         Err(denial) => (None, Some(denial)),
     };
     // RFC 9110 §15.2: a client of HTTP/1.0 is sent no interim answers.
-    let interim = exchange.as_ref().filter(|_| request.version() == Version::HTTP_11).map(|exchange| {
-        let interim = exchange.interim();
-        Box::new(move |status, headers: &http::HeaderMap| {
-            let _too_late = !interim.send(status, headers);
-        }) as crate::pipeline::serve::PassInterim
-    });
+    let interim = exchange
+        .as_ref()
+        .filter(|_| request.version() == Version::HTTP_11)
+        .map(|exchange| {
+            let interim = exchange.interim();
+            Box::new(move |status, headers: &http::HeaderMap| {
+                let _too_late = !interim.send(status, headers);
+            }) as crate::pipeline::serve::PassInterim
+        });
     let answer = answer(visitor, request, violation, interim).await;
     if let Some(exchange) = &exchange {
         exchange.answering(answer.status());
@@ -177,8 +195,17 @@ async fn through<IO>(tunnel: Tunnel)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Tunnel { handover, idle, until, client, held: _held } = tunnel;
-    let upgraded = match client.await.map(|upgraded| upgraded.downcast::<framing::Framed<IO>>()) {
+    let Tunnel {
+        handover,
+        idle,
+        until,
+        client,
+        held: _held,
+    } = tunnel;
+    let upgraded = match client
+        .await
+        .map(|upgraded| upgraded.downcast::<framing::Framed<IO>>())
+    {
         Ok(Ok(parts)) => parts,
         Ok(Err(_)) | Err(_) => {
             tracing::error!("a connection did not become a tunnel");
@@ -195,7 +222,10 @@ where
             tokio::time::sleep(left.min(EXPIRY_CHECK).max(Duration::from_millis(10))).await;
         }
     };
-    match handover.run(upgraded.io.into_inner(), upgraded.read_buf, idle, over).await {
+    match handover
+        .run(upgraded.io.into_inner(), upgraded.read_buf, idle, over)
+        .await
+    {
         Ok(passed) => tracing::debug!(up = passed.up, down = passed.down, "a tunnel ended"),
         Err(error) => tracing::debug!(%error, "a tunnel broke"),
     }

@@ -61,8 +61,11 @@ struct Activity {
 
 impl Activity {
     fn touch(&self) {
-        let now = clock::monotonic().saturating_duration_since(self.since).as_millis();
-        self.last.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let now = clock::monotonic()
+            .saturating_duration_since(self.since)
+            .as_millis();
+        self.last
+            .store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How long nothing was open; zero while something is.
@@ -71,7 +74,9 @@ impl Activity {
             return Duration::ZERO;
         }
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        clock::monotonic().saturating_duration_since(self.since).saturating_sub(last)
+        clock::monotonic()
+            .saturating_duration_since(self.since)
+            .saturating_sub(last)
     }
 }
 
@@ -110,7 +115,11 @@ where
         .max_local_error_reset_streams(LOCAL_RESETS)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
-    let visitor = Arc::new(Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer));
+    let visitor = Arc::new(Visitor::new(
+        Arc::clone(&worker.gateway),
+        Arc::clone(&worker.pool),
+        peer,
+    ));
     let activity = Arc::new(Activity {
         open: AtomicUsize::new(0),
         last: AtomicU64::new(0),

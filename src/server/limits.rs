@@ -29,13 +29,20 @@ impl Ledger {
     /// # Errors
     ///
     /// Why there is none left.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Seat, Refused> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        limits: &Limits,
+    ) -> Result<Seat, Refused> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::Limit);
         }
         // From here on dropping the seat gives the place back.
-        let mut seat = Seat { ledger: Arc::clone(self), address: None };
+        let mut seat = Seat {
+            ledger: Arc::clone(self),
+            address: None,
+        };
         if limits.connections_per_ip > 0 {
             let address = address.to_canonical();
             let mut count = self.by_address.entry(address).or_insert(0);

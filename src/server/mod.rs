@@ -61,8 +61,11 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     let mut doors = Vec::new();
     for (door, key, addresses) in sets {
         for address in addresses {
-            let listener = listen(*address)
-                .map_err(|source| BindError { key, address: *address, source })?;
+            let listener = listen(*address).map_err(|source| BindError {
+                key,
+                address: *address,
+                source,
+            })?;
             doors.push((door, listener));
         }
     }
@@ -76,7 +79,11 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
 ///
 /// What the system said.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -90,12 +97,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 impl Bound {
     /// The addresses, with the ports that the system chose where the configuration said 0.
     pub fn addresses(&self) -> impl Iterator<Item = (Door, SocketAddr)> {
-        self.doors.iter().filter_map(|(door, listener)| Some((*door, listener.local_addr().ok()?)))
+        self.doors
+            .iter()
+            .filter_map(|(door, listener)| Some((*door, listener.local_addr().ok()?)))
     }
 
     /// The port of the first https address, for redirects.
     fn https_port(&self) -> Option<u16> {
-        self.addresses().find(|(door, _)| *door == Door::Https).map(|(_, address)| address.port())
+        self.addresses()
+            .find(|(door, _)| *door == Door::Https)
+            .map(|(_, address)| address.port())
     }
 
     /// Starts the workers. Each has a thread, a runtime and its own connections to the apps.
@@ -114,7 +125,12 @@ impl Bound {
                 .iter()
                 .map(|(door, listener)| Ok((*door, listener.try_clone()?)))
                 .collect::<io::Result<Vec<_>>>()?;
-            let worker = worker::Worker::new(Arc::clone(gateway), Arc::clone(&drain), Arc::clone(&ledger), https_port);
+            let worker = worker::Worker::new(
+                Arc::clone(gateway),
+                Arc::clone(&drain),
+                Arc::clone(&ledger),
+                https_port,
+            );
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             threads.push(thread.spawn(move || worker.run(doors))?);
         }

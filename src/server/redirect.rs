@@ -21,7 +21,9 @@ pub(super) fn answer<B>(
         }
         None => *answer.status_mut() = StatusCode::BAD_REQUEST,
     }
-    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    answer
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Ok(answer)
 }
 
@@ -43,8 +45,15 @@ fn location<B>(request: &Request<B>, https_port: Option<u16>) -> Option<HeaderVa
     };
     let authority = parse_authority(host.to_str().ok()?).ok()?;
     let host = authority.host();
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     if !target.starts_with('/') {
         return None;
     }
@@ -60,19 +69,32 @@ mod tests {
     use super::*;
 
     fn redirect(host: &str, target: &str, port: Option<u16>) -> Option<String> {
-        let request = Request::builder().uri(target).header(HOST, host).body(()).unwrap();
+        let request = Request::builder()
+            .uri(target)
+            .header(HOST, host)
+            .body(())
+            .unwrap();
         location(&request, port).map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]
     fn a_redirect_keeps_host_path_and_query() {
-        assert_eq!(redirect("app.example:8080", "/a?b=c", Some(443)).as_deref(), Some("https://app.example/a?b=c"));
-        assert_eq!(redirect("app.example", "/", Some(8443)).as_deref(), Some("https://app.example:8443/"));
+        assert_eq!(
+            redirect("app.example:8080", "/a?b=c", Some(443)).as_deref(),
+            Some("https://app.example/a?b=c")
+        );
+        assert_eq!(
+            redirect("app.example", "/", Some(8443)).as_deref(),
+            Some("https://app.example:8443/")
+        );
     }
 
     #[test]
     fn a_redirect_never_leads_to_another_host() {
-        assert_eq!(redirect("app.example", "//evil.example/", Some(443)).as_deref(), Some("https://app.example//evil.example/"));
+        assert_eq!(
+            redirect("app.example", "//evil.example/", Some(443)).as_deref(),
+            Some("https://app.example//evil.example/")
+        );
         assert_eq!(redirect("user@evil.example", "/", None), None);
         assert_eq!(redirect("", "/", None), None);
     }

@@ -39,16 +39,26 @@ impl Worker {
         ledger: Arc<Ledger>,
         https_port: Option<u16>,
     ) -> Arc<Self> {
-        Arc::new(Self { gateway, pool: Arc::default(), drain, ledger, https_port, tasks: TaskTracker::new() })
+        Arc::new(Self {
+            gateway,
+            pool: Arc::default(),
+            drain,
+            ledger,
+            https_port,
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Serves until the drain is over.
     pub(super) fn run(self: Arc<Self>, doors: Vec<(Door, TcpListener)>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             for (door, listener) in doors {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                self.tasks.spawn(accept::run(Arc::clone(&self), door, listener));
+                self.tasks
+                    .spawn(accept::run(Arc::clone(&self), door, listener));
             }
             tokio::select! {
                 () = self.drain.begins() => {}
@@ -56,9 +66,16 @@ impl Worker {
             }
             self.tasks.close();
             let limit = self.drain.limit();
-            if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            if tokio::time::timeout(limit, self.tasks.wait())
+                .await
+                .is_err()
+            {
                 let left = self.tasks.len();
-                tracing::warn!(left, ?limit, "cut off connections that did not finish while draining");
+                tracing::warn!(
+                    left,
+                    ?limit,
+                    "cut off connections that did not finish while draining"
+                );
             }
             Ok(())
         })

@@ -18,7 +18,9 @@ pub struct Candidate {
 #[must_use]
 pub fn least_requests(candidates: &[Candidate], turn: usize) -> Option<usize> {
     let count = candidates.len();
-    let load = |candidate: &Candidate| (candidate.in_flight as u64 + 1) * 1_000_000 / u64::from(candidate.weight.max(1));
+    let load = |candidate: &Candidate| {
+        (candidate.in_flight as u64 + 1) * 1_000_000 / u64::from(candidate.weight.max(1))
+    };
     (0..count)
         .map(|step| (turn.wrapping_add(step)) % count.max(1))
         .filter_map(|index| candidates.get(index).map(|candidate| (index, candidate)))
@@ -50,7 +52,11 @@ pub fn client_ip(candidates: &[Candidate], client: IpAddr) -> Option<usize> {
             (0..candidate.weight.clamp(1, 64))
                 .map(|draw| {
                     let seed = stable_hash(&address.octets());
-                    stable_hash(&[seed, *index as u64, u64::from(draw)].map(u64::to_le_bytes).concat())
+                    stable_hash(
+                        &[seed, *index as u64, u64::from(draw)]
+                            .map(u64::to_le_bytes)
+                            .concat(),
+                    )
                 })
                 .max()
         })
@@ -90,7 +96,11 @@ mod tests {
     use super::*;
 
     fn free(in_flight: usize, weight: u32) -> Candidate {
-        Candidate { in_flight, weight, tried: false }
+        Candidate {
+            in_flight,
+            weight,
+            tried: false,
+        }
     }
 
     #[test]
@@ -102,12 +112,18 @@ mod tests {
     #[test]
     fn equals_take_turns() {
         let servers = [free(0, 1), free(0, 1)];
-        assert_eq!((least_requests(&servers, 0), least_requests(&servers, 1)), (Some(0), Some(1)));
+        assert_eq!(
+            (least_requests(&servers, 0), least_requests(&servers, 1)),
+            (Some(0), Some(1))
+        );
     }
 
     #[test]
     fn a_server_that_was_tried_is_not_tried_again() {
-        let tried = Candidate { tried: true, ..free(0, 1) };
+        let tried = Candidate {
+            tried: true,
+            ..free(0, 1)
+        };
         assert_eq!(least_requests(&[tried, free(9, 1)], 0), Some(1));
         assert_eq!(round_robin(&[tried, free(9, 1)], 0), Some(1));
         assert_eq!(client_ip(&[tried], IpAddr::from([127, 0, 0, 1])), None);
@@ -116,7 +132,9 @@ mod tests {
     #[test]
     fn round_robin_gives_each_its_share() {
         let servers = [free(0, 2), free(0, 1)];
-        let picks: Vec<_> = (0..6).filter_map(|turn| round_robin(&servers, turn)).collect();
+        let picks: Vec<_> = (0..6)
+            .filter_map(|turn| round_robin(&servers, turn))
+            .collect();
         assert_eq!(picks, [0, 0, 1, 0, 0, 1]);
     }
 

@@ -3,9 +3,9 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,13 +97,24 @@ impl Inbound {
     /// Takes the client's body: at most `limit` bytes, at most `idle` between two reads.
     pub fn new(incoming: Incoming, limit: u64, idle: Duration, hygiene: Arc<Hygiene>) -> Self {
         let progress = Arc::default();
-        Self { incoming, left: limit, idle, timer: None, gate: None, hygiene, progress }
+        Self {
+            incoming,
+            left: limit,
+            idle,
+            timer: None,
+            gate: None,
+            hygiene,
+            progress,
+        }
     }
 
     /// Holds the body back until the app asks for it.
     pub fn expect_continue(&mut self) -> Arc<Gate> {
         let gate = Arc::<Gate>::default();
-        self.gate = Some((Arc::clone(&gate), Box::pin(tokio::time::sleep(CONTINUE_WAIT))));
+        self.gate = Some((
+            Arc::clone(&gate),
+            Box::pin(tokio::time::sleep(CONTINUE_WAIT)),
+        ));
         gate
     }
 
@@ -142,8 +153,9 @@ impl Inbound {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(_))) => return self.fail(BodyFault::Broken),
             Poll::Pending => {
-                let timer =
-                    self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
+                let timer = self
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
                 return match timer.as_mut().poll(cx) {
                     Poll::Ready(()) => self.fail(BodyFault::Timeout),
                     Poll::Pending => Poll::Pending,
@@ -225,7 +237,11 @@ pub struct AnswerBody {
 
 impl AnswerBody {
     pub(super) fn new(incoming: Incoming, exchange: Exchange, hygiene: Arc<Hygiene>) -> Self {
-        Self { incoming, exchange: Some(exchange), hygiene }
+        Self {
+            incoming,
+            exchange: Some(exchange),
+            hygiene,
+        }
     }
 
     fn settle(&mut self, cx: &mut Context<'_>) {

@@ -69,27 +69,51 @@ impl Upstream {
     /// # Errors
     ///
     /// [`UpstreamError`], once no server may be tried any more.
-    pub async fn send(&self, outbound: Outbound, terms: &Terms<'_>) -> Result<Answer, UpstreamError> {
+    pub async fn send(
+        &self,
+        outbound: Outbound,
+        terms: &Terms<'_>,
+    ) -> Result<Answer, UpstreamError> {
         let limit = terms.timeout.unwrap_or(self.response_timeout());
         let mut tried = SmallVec::<[usize; 4]>::new();
-        let Outbound { mut request, sticky, websocket } = outbound;
+        let Outbound {
+            mut request,
+            sticky,
+            websocket,
+        } = outbound;
         let mut retries = 0;
         loop {
             let Some((index, server)) = self.pick(&tried, sticky.as_deref(), terms.client) else {
-                return Err(UpstreamError::Busy { upstream: Box::from(&*self.name) });
+                return Err(UpstreamError::Busy {
+                    upstream: Box::from(&*self.name),
+                });
             };
             let spare = spare(&request, websocket);
             let error = match self.attempt(server, request, limit, terms).await {
                 Ok(response) => {
-                    return self.accept(response, server, retries, sticky.as_deref(), websocket, terms).await;
+                    return self
+                        .accept(
+                            response,
+                            server,
+                            retries,
+                            sticky.as_deref(),
+                            websocket,
+                            terms,
+                        )
+                        .await;
                 }
-                Err(Attempt { error, unsent }) => match note_failure(server, &error, unsent.or(spare)) {
-                    Some(again) if retries < self.settings.retries && error.may_be_tried_elsewhere() => {
-                        request = again;
-                        error
+                Err(Attempt { error, unsent }) => {
+                    match note_failure(server, &error, unsent.or(spare)) {
+                        Some(again)
+                            if retries < self.settings.retries
+                                && error.may_be_tried_elsewhere() =>
+                        {
+                            request = again;
+                            error
+                        }
+                        _ => return Err(error),
                     }
-                    _ => return Err(error),
-                },
+                }
             };
             tracing::debug!(%error, server = &*server.settings.label, "trying another server");
             server.counts.retries.inc();
@@ -100,7 +124,12 @@ impl Upstream {
 
     /// The server for the next try. With all tried, the first again: with one server alone, that is
     /// the one whose kept connection was stale.
-    fn pick(&self, tried: &[usize], sticky: Option<&str>, client: IpAddr) -> Option<(usize, &Arc<Server>)> {
+    fn pick(
+        &self,
+        tried: &[usize],
+        sticky: Option<&str>,
+        client: IpAddr,
+    ) -> Option<(usize, &Arc<Server>)> {
         if let [only] = self.servers.as_slice() {
             return Some((0, only));
         }
@@ -114,7 +143,10 @@ impl Upstream {
         let turn = || self.turn.fetch_add(1, Ordering::Relaxed);
         let stuck = || {
             let named = sticky.and_then(|text| u64::from_str_radix(text, 16).ok())?;
-            let found = self.servers.iter().position(|server| server.sticky_id() == named)?;
+            let found = self
+                .servers
+                .iter()
+                .position(|server| server.sticky_id() == named)?;
             (!tried.contains(&found)).then_some(found)
         };
         let chosen = match self.balance() {
@@ -137,26 +169,44 @@ impl Upstream {
         match self.host() {
             UpstreamHost::Preserve => {}
             UpstreamHost::Upstream => {
-                request.headers_mut().insert(http::header::HOST, server.authority.clone());
+                request
+                    .headers_mut()
+                    .insert(http::header::HOST, server.authority.clone());
             }
             UpstreamHost::Fixed(host) => {
-                request.headers_mut().insert(http::header::HOST, host.clone());
+                request
+                    .headers_mut()
+                    .insert(http::header::HOST, host.clone());
             }
         }
         let in_flight = server.begin();
         server.counts.requests.inc();
         let mut link = match self.link(server, terms.pool).await {
             Ok(link) => link,
-            Err(error) => return Err(Attempt { error, unsent: Some(request) }),
+            Err(error) => {
+                return Err(Attempt {
+                    error,
+                    unsent: Some(request),
+                });
+            }
         };
         let sent = match timeout(limit, link.send(request)).await {
             Ok(sent) => sent,
             Err(_elapsed) => {
-                let error = UpstreamError::Timeout { server: Box::from(&*server.settings.label) };
-                return Err(Attempt { error, unsent: None });
+                let error = UpstreamError::Timeout {
+                    server: Box::from(&*server.settings.label),
+                };
+                return Err(Attempt {
+                    error,
+                    unsent: None,
+                });
             }
         };
-        let exchange = Exchange { link, in_flight, home: Arc::clone(terms.pool) };
+        let exchange = Exchange {
+            link,
+            in_flight,
+            home: Arc::clone(terms.pool),
+        };
         match sent {
             Ok(response) => Ok((response, exchange)),
             Err(failure) => Err(self.explain(server, failure, terms.progress)),
@@ -168,18 +218,31 @@ impl Upstream {
         let label = || Box::from(&*server.settings.label);
         let Failure { error, unsent } = failure;
         if let Some(fault) = progress.and_then(Progress::fault) {
-            return Attempt { error: UpstreamError::RequestBody(fault), unsent: None };
+            return Attempt {
+                error: UpstreamError::RequestBody(fault),
+                unsent: None,
+            };
         }
         let error = if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-            UpstreamError::Invalid { server: label(), found: error.to_string().into() }
+            UpstreamError::Invalid {
+                server: label(),
+                found: error.to_string().into(),
+            }
         } else {
-            UpstreamError::Reset { server: label(), source: error }
+            UpstreamError::Reset {
+                server: label(),
+                source: error,
+            }
         };
         Attempt { error, unsent }
     }
 
     /// A connection: an idle one, or a new one where the server may have more, or the next free one.
-    async fn link(&self, server: &Arc<Server>, pool: &Arc<Pool>) -> Result<Box<Link>, UpstreamError> {
+    async fn link(
+        &self,
+        server: &Arc<Server>,
+        pool: &Arc<Pool>,
+    ) -> Result<Box<Link>, UpstreamError> {
         if let Some(link) = pool.take(server) {
             return Ok(link);
         }
@@ -199,7 +262,9 @@ impl Upstream {
                     Ok(Ok(link)) => return Ok(link),
                     Ok(Err(Ok(slot))) => slot,
                     Ok(Err(Err(_))) | Err(_) => {
-                        return Err(UpstreamError::Busy { upstream: Box::from(&*self.name) });
+                        return Err(UpstreamError::Busy {
+                            upstream: Box::from(&*self.name),
+                        });
                     }
                 }
             }
@@ -225,7 +290,10 @@ impl Upstream {
         let (head, incoming) = response.into_parts();
         if let Err(found) = check_answer(head.status, head.version, &head.headers, websocket) {
             let server = Box::from(&*server.settings.label);
-            return Err(UpstreamError::Invalid { server, found: found.into() });
+            return Err(UpstreamError::Invalid {
+                server,
+                found: found.into(),
+            });
         }
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             exchange.link.handed_over().await;
@@ -241,7 +309,11 @@ impl Upstream {
             .await;
             AnswerOr::Empty
         } else {
-            AnswerOr::Body(AnswerBody::new(incoming, exchange, Arc::clone(terms.hygiene)))
+            AnswerOr::Body(AnswerBody::new(
+                incoming,
+                exchange,
+                Arc::clone(terms.hygiene),
+            ))
         };
         let id = server.sticky_id();
         let is_new = self.balance() == Balance::Cookie
@@ -265,8 +337,14 @@ impl UpstreamError {
     /// Whether no server began to answer: only then may another be asked.
     fn may_be_tried_elsewhere(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Tls { .. } | Self::Reset { .. } => true,
-            Self::Invalid { .. } | Self::Timeout { .. } | Self::Busy { .. } | Self::RequestBody(_) => false,
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Tls { .. }
+            | Self::Reset { .. } => true,
+            Self::Invalid { .. }
+            | Self::Timeout { .. }
+            | Self::Busy { .. }
+            | Self::RequestBody(_) => false,
         }
     }
 }
@@ -309,7 +387,9 @@ fn check_answer(
             return Err("both Transfer-Encoding and Content-Length");
         }
         let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
-        let chunked = codings.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        let chunked = codings
+            .next()
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
         if !chunked || codings.next().is_some() {
             return Err("a Transfer-Encoding other than chunked");
         }

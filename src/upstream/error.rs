@@ -82,20 +82,24 @@ impl UpstreamError {
     pub fn denial(&self) -> Denial {
         let note = self.chain();
         let (code, detail) = match self {
-            Self::Connect { .. } | Self::Tls { .. } => {
-                (Code::UpstreamUnreachable, "no connection to the app could be made")
-            }
-            Self::Reset { .. } => {
-                (Code::UpstreamUnreachable, "the app closed the connection before it answered")
-            }
+            Self::Connect { .. } | Self::Tls { .. } => (
+                Code::UpstreamUnreachable,
+                "no connection to the app could be made",
+            ),
+            Self::Reset { .. } => (
+                Code::UpstreamUnreachable,
+                "the app closed the connection before it answered",
+            ),
             Self::Invalid { .. } => (Code::UpstreamInvalid, "the app's answer is not valid HTTP"),
-            Self::ConnectTimeout { .. } => {
-                (Code::UpstreamTimeout, "the app did not take the connection in time")
-            }
+            Self::ConnectTimeout { .. } => (
+                Code::UpstreamTimeout,
+                "the app did not take the connection in time",
+            ),
             Self::Timeout { .. } => (Code::UpstreamTimeout, "the app did not answer in time"),
-            Self::Busy { .. } => {
-                (Code::UpstreamBusy, "every connection to the app is in use; try again")
-            }
+            Self::Busy { .. } => (
+                Code::UpstreamBusy,
+                "every connection to the app is in use; try again",
+            ),
             Self::RequestBody(fault) => return fault.denial(),
         };
         let denial = Denial::new(code, detail).note(note);
@@ -123,7 +127,10 @@ impl BodyFault {
     #[must_use]
     pub fn denial(self) -> Denial {
         let (code, detail) = match self {
-            Self::TooLarge => (Code::BodyTooLarge, "the body is larger than this route allows"),
+            Self::TooLarge => (
+                Code::BodyTooLarge,
+                "the body is larger than this route allows",
+            ),
             Self::Timeout => (Code::RequestTimeout, "the body stopped coming"),
             Self::Broken => (Code::BadRequest, "the body ended before it was complete"),
         };

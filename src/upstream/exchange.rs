@@ -51,7 +51,13 @@ impl Link {
             .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, connection, over: false, used: false, _slot: slot })
+        Ok(Self {
+            sender,
+            connection,
+            over: false,
+            used: false,
+            _slot: slot,
+        })
     }
 
     /// Moves the connection on. `false` once it has ended.
@@ -87,7 +93,10 @@ impl Link {
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(|mut failed| Failure { unsent: failed.take_message(), error: failed.into_error() })
+        .map_err(|mut failed| Failure {
+            unsent: failed.take_message(),
+            error: failed.into_error(),
+        })
     }
 
     /// Takes the stream back after a 101, with what was read of it beyond the answer's head.
@@ -98,7 +107,14 @@ impl Link {
 
     /// Waits until the connection has handed over after a 101.
     pub(super) async fn handed_over(&mut self) {
-        poll_fn(|cx| if self.drive(cx) { Poll::Pending } else { Poll::Ready(()) }).await;
+        poll_fn(|cx| {
+            if self.drive(cx) {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
     }
 }
 
@@ -122,7 +138,11 @@ impl Exchange {
 
     /// Gives the connection back where it can carry another request; closes it otherwise.
     pub(super) fn finish(self, cx: &mut Context<'_>) {
-        let Self { mut link, in_flight, home } = self;
+        let Self {
+            mut link,
+            in_flight,
+            home,
+        } = self;
         if link.is_ready(cx) {
             home.put(in_flight.server(), link);
         }

@@ -42,19 +42,29 @@ impl Upstreams {
         for upstream in settings {
             let uses_files = upstream.servers.iter().any(|server| server.tls);
             let known = previous.and_then(|old| {
-                old.0.iter().find(|old| old.settings == *upstream && !uses_files)
+                old.0
+                    .iter()
+                    .find(|old| old.settings == *upstream && !uses_files)
             });
             if let Some(known) = known {
                 built.push(Arc::clone(known));
                 continue;
             }
-            let config = if uses_files { tls(upstream).map(Some) } else { Ok(None) };
+            let config = if uses_files {
+                tls(upstream).map(Some)
+            } else {
+                Ok(None)
+            };
             match config {
                 Ok(config) => built.push(Arc::new(assemble(upstream, config.as_ref()))),
                 Err(problem) => problems.push(problem),
             }
         }
-        if problems.is_empty() { Ok(Self(built)) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self(built))
+        } else {
+            Err(problems)
+        }
     }
 
     /// The upstream at a place in the settings.
@@ -78,7 +88,10 @@ fn assemble(settings: &Settings, tls: Option<&Arc<rustls::ClientConfig>>) -> Ups
                 (None, ServerAddress::Unix(_)) => "localhost".to_owned(),
             };
             let name = rustls::pki_types::ServerName::try_from(host).ok()?;
-            Some(ServerTls { config: Arc::clone(config), name })
+            Some(ServerTls {
+                config: Arc::clone(config),
+                name,
+            })
         });
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         Arc::new(Server::new(key, server.clone(), tls, settings.connections))

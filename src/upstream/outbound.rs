@@ -102,7 +102,11 @@ impl Outbound {
         *request.uri_mut() = target(uri, facts);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
-        Self { request, sticky, websocket: facts.websocket }
+        Self {
+            request,
+            sticky,
+            websocket: facts.websocket,
+        }
     }
 
     /// The method of the request.
@@ -124,7 +128,10 @@ impl Outbound {
     }
 
     /// Calls `heard` with the status and headers of each 1xx answer of the app but 101.
-    pub fn on_interim(&mut self, heard: impl Fn(http::StatusCode, &HeaderMap) + Send + Sync + 'static) {
+    pub fn on_interim(
+        &mut self,
+        heard: impl Fn(http::StatusCode, &HeaderMap) + Send + Sync + 'static,
+    ) {
         hyper::ext::on_informational(&mut self.request, move |interim| {
             heard(interim.status(), interim.headers());
         });
@@ -157,9 +164,12 @@ fn target(uri: &Uri, facts: &Facts<'_>) -> Uri {
         return uri.clone();
     }
     let path = rewrite(facts.path.raw(), facts.forward);
-    let query = facts.hidden_query.iter().fold(uri.query().map(str::to_owned), |query, name| {
-        query.and_then(|query| websocket::strip_token(&query, name))
-    });
+    let query = facts
+        .hidden_query
+        .iter()
+        .fold(uri.query().map(str::to_owned), |query, name| {
+            query.and_then(|query| websocket::strip_token(&query, name))
+        });
     let text = match query {
         Some(query) => format!("{path}?{query}"),
         None => path,
@@ -170,7 +180,10 @@ fn target(uri: &Uri, facts: &Facts<'_>) -> Uri {
 /// Cuts as many segments off the front as the prefix has (the route's pattern has matched them)
 /// and puts the other prefix there.
 pub(crate) fn rewrite(raw: &str, forward: &Forward) -> String {
-    let segments = forward.strip_prefix.as_deref().map_or(0, |prefix| prefix.matches('/').count());
+    let segments = forward
+        .strip_prefix
+        .as_deref()
+        .map_or(0, |prefix| prefix.matches('/').count());
     let mut rest = raw;
     for _ in 0..segments {
         let inner = rest.strip_prefix('/').unwrap_or(rest);
@@ -186,7 +199,11 @@ pub(crate) fn rewrite(raw: &str, forward: &Forward) -> String {
 /// Takes one cookie out of the `Cookie` header and gives its value.
 fn take_cookie(headers: &mut HeaderMap, name: &str) -> Option<Box<str>> {
     let text = headers.get(COOKIE)?.to_str().ok()?;
-    let is_it = |pair: &str| pair.trim().split_once('=').is_some_and(|(have, _)| have == name);
+    let is_it = |pair: &str| {
+        pair.trim()
+            .split_once('=')
+            .is_some_and(|(have, _)| have == name)
+    };
     if !text.contains(name) || !text.split(';').any(is_it) {
         return None;
     }
@@ -195,7 +212,11 @@ fn take_cookie(headers: &mut HeaderMap, name: &str) -> Option<Box<str>> {
         .find(|pair| is_it(pair))
         .and_then(|pair| pair.split_once('='))
         .map(|(_, value)| Box::from(value.trim()));
-    let rest: Vec<_> = text.split(';').map(str::trim).filter(|pair| !is_it(pair)).collect();
+    let rest: Vec<_> = text
+        .split(';')
+        .map(str::trim)
+        .filter(|pair| !is_it(pair))
+        .collect();
     match HeaderValue::try_from(rest.join("; ")) {
         Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
         Ok(_) | Err(_) => drop(headers.remove(COOKIE)),
@@ -230,8 +251,14 @@ mod tests {
     #[test]
     fn the_gateways_own_cookie_does_not_reach_the_app() {
         let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, HeaderValue::from_static("a=1; portcullis-server=s2; b=2"));
-        assert_eq!(take_cookie(&mut headers, STICKY_COOKIE).as_deref(), Some("s2"));
+        headers.insert(
+            COOKIE,
+            HeaderValue::from_static("a=1; portcullis-server=s2; b=2"),
+        );
+        assert_eq!(
+            take_cookie(&mut headers, STICKY_COOKIE).as_deref(),
+            Some("s2")
+        );
         assert_eq!(headers.get(COOKIE).unwrap(), "a=1; b=2");
         headers.insert(COOKIE, HeaderValue::from_static("portcullis-server=s2"));
         take_cookie(&mut headers, STICKY_COOKIE);

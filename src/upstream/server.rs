@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::config::settings::{
+    Balance, ServerAddress, Upstream as Settings, UpstreamHost, UpstreamServer,
+};
 use crate::telemetry::ServerCounters;
-use crate::config::settings::{Balance, ServerAddress, Upstream as Settings, UpstreamHost, UpstreamServer};
 
 /// One server, with what changes about it.
 #[derive(Debug)]
@@ -47,9 +49,17 @@ impl Server {
     ) -> Self {
         let authority = match &settings.address {
             ServerAddress::Tcp { host, port } => {
-                let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+                let host = if host.contains(':') {
+                    format!("[{host}]")
+                } else {
+                    host.to_string()
+                };
                 let standard = if settings.tls { 443 } else { 80 };
-                if *port == standard { host } else { format!("{host}:{port}") }
+                if *port == standard {
+                    host
+                } else {
+                    format!("{host}:{port}")
+                }
             }
             ServerAddress::Unix(_) => "localhost".to_owned(),
         };
@@ -116,7 +126,8 @@ pub struct Upstream {
     /// At least one.
     pub servers: Vec<Arc<Server>>,
     /// For round robin: how many picks there were.
-    pub(super) turn: AtomicUsize,}
+    pub(super) turn: AtomicUsize,
+}
 
 impl Upstream {
     pub(super) fn balance(&self) -> Balance {

@@ -40,14 +40,20 @@ pub(super) async fn connect(server: &Server, limit: Duration) -> Result<Stream, 
 
 async fn open(server: &Server) -> Result<Stream, UpstreamError> {
     let label = || Box::from(&*server.settings.label);
-    let refused = |source| UpstreamError::Connect { server: label(), source };
+    let refused = |source| UpstreamError::Connect {
+        server: label(),
+        source,
+    };
     let tcp = match &server.settings.address {
         ServerAddress::Unix(path) => {
-            return UnixStream::connect(path).await.map(Stream::Unix).map_err(refused);
+            return UnixStream::connect(path)
+                .await
+                .map(Stream::Unix)
+                .map_err(refused);
         }
-        ServerAddress::Tcp { host, port } => {
-            TcpStream::connect((&**host, *port)).await.map_err(refused)?
-        }
+        ServerAddress::Tcp { host, port } => TcpStream::connect((&**host, *port))
+            .await
+            .map_err(refused)?,
     };
     // A request is written whole; waiting to fill a segment only adds latency.
     tcp.set_nodelay(true).map_err(refused)?;
@@ -55,20 +61,28 @@ async fn open(server: &Server) -> Result<Stream, UpstreamError> {
     let alive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(20));
-    socket2::SockRef::from(&tcp).set_tcp_keepalive(&alive).map_err(refused)?;
+    socket2::SockRef::from(&tcp)
+        .set_tcp_keepalive(&alive)
+        .map_err(refused)?;
     if !server.settings.tls {
         return Ok(Stream::Tcp(tcp));
     }
     // An https server without a name that can be verified is never spoken to in the clear.
     let Some(tls) = &server.tls else {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "its name cannot be verified");
-        return Err(UpstreamError::Tls { server: label(), source });
+        return Err(UpstreamError::Tls {
+            server: label(),
+            source,
+        });
     };
     let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
     let stream = connector
         .connect(tls.name.clone(), tcp)
         .await
-        .map_err(|source| UpstreamError::Tls { server: label(), source })?;
+        .map_err(|source| UpstreamError::Tls {
+            server: label(),
+            source,
+        })?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 

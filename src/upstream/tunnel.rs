@@ -52,7 +52,11 @@ impl Handover {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Exchange { link, in_flight, home: _ } = self.exchange;
+        let Exchange {
+            link,
+            in_flight,
+            home: _,
+        } = self.exchange;
         let (app, first, slot) = link.into_stream();
         let mut passed = Passed::default();
         let copying = copy_both(client, app, early, first, idle, &mut passed);
@@ -81,7 +85,13 @@ where
     // Any byte either way is a sign of life.
     let quiet = tokio::sync::Notify::new();
     let mut up = pin!(copy(client_read, app_write, early, &quiet, &mut passed.up));
-    let mut down = pin!(copy(app_read, client_write, first, &quiet, &mut passed.down));
+    let mut down = pin!(copy(
+        app_read,
+        client_write,
+        first,
+        &quiet,
+        &mut passed.down
+    ));
     let mut watch = pin!(silence(&quiet, idle));
     tokio::select! {
         ended = &mut up => { ended?; finish(down, LINGER).await }

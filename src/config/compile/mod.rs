@@ -103,7 +103,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let policy = Policy {
         routes,
         merge_slashes: server.merge_slashes,
-        hygiene: hygiene(&identity, &server, &authenticators),
+        hygiene: hygiene(&identity, &server, &authenticators).into(),
         identity,
         trusted_proxies: TrustedProxies::new(server.trusted),
         security_headers,
