@@ -237,3 +237,122 @@ fn make_key(path: &Path) -> std::io::Result<Secret<Vec<u8>>> {
     file.sync_all()?;
     Ok(pem)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::auth::jwks;
+    use crate::auth::jwt::Unverified;
+    use crate::auth::keys::KeySet;
+    use crate::auth::testing::NOW;
+    use crate::config::settings;
+    use crate::policy::identity::{Identity, IdentityNames};
+
+    fn caller(expires_at: Option<Timestamp>) -> Arc<Caller> {
+        let identity = Identity {
+            user: "7".to_owned(),
+            roles: vec!["staff".to_owned()],
+            email: None,
+            name: Some("Ada".to_owned()),
+            claims: Map::new(),
+            expires_at,
+            authenticator: Arc::from("app"),
+        };
+        Arc::new(IdentityNames::default().introduce(identity))
+    }
+
+    fn settings(key: std::path::PathBuf) -> Assertion {
+        Assertion {
+            header: HeaderName::from_static("x-auth-assertion"),
+            key,
+            ttl: Duration::from_mins(1),
+            audience: Some("apps".to_owned()),
+        }
+    }
+
+    fn claims(assertions: &Assertions, value: &HeaderValue) -> Value {
+        let algorithms = [
+            settings::Algorithm::ES256,
+            settings::Algorithm::EdDSA,
+            settings::Algorithm::RS256,
+        ];
+        let keys = jwks::parse(assertions.jwks().as_bytes(), &algorithms)
+            .unwrap()
+            .keys;
+        let token = Unverified::read(value.to_str().unwrap(), &algorithms).unwrap();
+        let payload = token.verified_by(&KeySet::published(keys)).unwrap();
+        serde_json::from_slice(&payload).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_made_for_its_owner_alone_and_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path().join("certs/assertion.key"));
+        let first = Assertions::load(&settings).unwrap();
+        let mode = std::fs::metadata(&settings.key)
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(Assertions::load(&settings).unwrap().jwks(), first.jwks());
+    }
+
+    #[test]
+    fn an_assertion_verifies_with_the_published_key_and_says_who_is_calling() {
+        let folder = tempfile::tempdir().unwrap();
+        for kind in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256] {
+            let key = folder.path().join("key.pem");
+            std::fs::write(
+                &key,
+                rcgen::KeyPair::generate_for(kind).unwrap().serialize_pem(),
+            )
+            .unwrap();
+            let assertions = Assertions::load(&settings(key)).unwrap();
+            let value = assertions.header_for(&caller(None), NOW).unwrap();
+            let claims = claims(&assertions, &value);
+            assert_eq!(claims["sub"], "7");
+            assert_eq!(claims["roles"], json!(["staff"]));
+            assert_eq!(claims["aud"], "apps");
+            assert_eq!(claims["exp"], NOW.unix_seconds() + 60);
+        }
+    }
+
+    #[test]
+    fn an_assertion_is_made_once_and_anew_before_it_is_too_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let assertions = Assertions::load(&settings(folder.path().join("key"))).unwrap();
+        let (one, other) = (caller(None), caller(None));
+        let first = assertions.header_for(&one, NOW).unwrap();
+        assert_eq!(assertions.header_for(&one, NOW).unwrap(), first);
+        assert_ne!(assertions.header_for(&other, NOW).unwrap(), first);
+        let later = NOW.saturating_add(Duration::from_secs(31));
+        let second = assertions.header_for(&one, later).unwrap();
+        assert_eq!(
+            claims(&assertions, &second)["exp"],
+            later.unix_seconds() + 60
+        );
+    }
+
+    #[test]
+    fn an_assertion_ends_with_the_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        let assertions = Assertions::load(&settings(folder.path().join("key"))).unwrap();
+        let end = NOW.saturating_add(Duration::from_secs(5));
+        let value = assertions.header_for(&caller(Some(end)), NOW).unwrap();
+        assert_eq!(claims(&assertions, &value)["exp"], end.unix_seconds());
+    }
+
+    #[test]
+    fn a_file_that_holds_no_private_key_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        let public = rcgen::KeyPair::generate().unwrap().public_key_pem();
+        for text in ["", "hello", &public] {
+            std::fs::write(&key, text).unwrap();
+            let problem = Assertions::load(&settings(key.clone())).unwrap_err();
+            assert_eq!(problem.key, "identity.assertion.key");
+        }
+    }
+}

@@ -99,9 +99,14 @@ impl BasicReader {
         let mut salt = [0; 32];
         // Without randomness the digests are unsalted; they never leave the process.
         let _ = rand::fill(&mut salt);
-        let mut hashes: Vec<_> = users.values().collect();
-        hashes.sort_unstable();
-        let stand_in = hashes.first().map_or("", |hash| hash.as_str());
+        let (argon2, bcrypt): (Vec<_>, Vec<_>) =
+            users.values().partition(|hash| hash.starts_with("$argon2"));
+        let most = if argon2.len() > bcrypt.len() {
+            argon2
+        } else {
+            bcrypt
+        };
+        let stand_in = most.first().map_or("", |hash| hash.as_str());
         Self {
             stand_in: Arc::from(stand_in),
             users: Arc::new(users),
@@ -235,4 +240,89 @@ fn password_fits(password: &[u8], hash: &str) -> bool {
     password.len() <= 72
         && !password.contains(&0)
         && bcrypt::verify(password, hash).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::testing::{NOW, run};
+
+    /// `bcrypt` of "correct horse" at the lowest cost, `argon2id` of the same at low cost.
+    fn htpasswd() -> String {
+        use argon2::password_hash::{PasswordHasher, SaltString};
+        let bcrypt = bcrypt::hash("correct horse", 4).unwrap();
+        let salt = SaltString::from_b64("c29tZXNhbHRzb21lc2FsdA").unwrap();
+        let params = argon2::Params::new(64, 1, 1, None).unwrap();
+        let argon2 =
+            argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+                .hash_password(b"correct horse", &salt)
+                .unwrap();
+        format!("# users\nalice:{bcrypt}\n\nbob:{argon2}\n")
+    }
+
+    fn reader() -> BasicReader {
+        BasicReader::new(parse_htpasswd(&htpasswd()).unwrap(), Arc::from("basic"), 1)
+    }
+
+    fn sent(text: &str) -> String {
+        STANDARD.encode(text)
+    }
+
+    fn ask(reader: &BasicReader, verdicts: &Verdicts, text: &str) -> Result<String, Code> {
+        let names = IdentityNames::default();
+        run(reader.verify(&sent(text), verdicts, &names, NOW))
+            .map(|caller| caller.identity().user.clone())
+            .map_err(|denial| denial.code())
+    }
+
+    #[test]
+    fn bcrypt_and_argon2_passwords_are_known_and_wrong_ones_are_not() {
+        let (reader, verdicts) = (reader(), Verdicts::default());
+        for user in ["alice", "bob"] {
+            let good = format!("{user}:correct horse");
+            assert_eq!(ask(&reader, &verdicts, &good), Ok(user.to_owned()));
+            let wrong = format!("{user}:correct horse ");
+            assert_eq!(ask(&reader, &verdicts, &wrong), Err(Code::KeyUnknown));
+        }
+        assert_eq!(
+            ask(&reader, &verdicts, "eve:correct horse"),
+            Err(Code::KeyUnknown)
+        );
+        for malformed in ["alice", ":x", " :x", "al\nice:x"] {
+            assert_eq!(
+                ask(&reader, &verdicts, malformed),
+                Err(Code::TokenMalformed)
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_verified_is_remembered_for_a_minute_and_nothing_else_is() {
+        let (reader, verdicts) = (reader(), Verdicts::default());
+        ask(&reader, &verdicts, "alice:correct horse").unwrap();
+        ask(&reader, &verdicts, "alice:wrong").unwrap_err();
+        let recalled = |text: &str, now| reader.recall(&sent(text), &verdicts, now).is_some();
+        assert!(recalled("alice:correct horse", NOW));
+        assert!(!recalled("alice:wrong", NOW));
+        assert!(!recalled("alice:correct horse", NOW.saturating_add(KEPT)));
+    }
+
+    #[test]
+    fn a_password_that_bcrypt_would_cut_is_refused() {
+        let cut = format!("{}{}", "x".repeat(72), "y");
+        let hash = bcrypt::hash("x".repeat(72), 4).unwrap();
+        assert!(password_fits("x".repeat(72).as_bytes(), &hash));
+        assert!(!password_fits(cut.as_bytes(), &hash));
+    }
+
+    #[test]
+    fn every_wrong_line_of_an_htpasswd_file_is_told() {
+        let wrong =
+            parse_htpasswd("alice\n:x\nbob:$apr1$x$y\ncarol:{SHA}x\ndan:$2y$x\n").unwrap_err();
+        assert_eq!(wrong.len(), 5, "{wrong:?}");
+        assert!(wrong[2].contains("line 3") && wrong[2].contains("htpasswd -B"));
+        assert!(parse_htpasswd("").is_err());
+        let hash = bcrypt::hash("x", 4).unwrap();
+        assert!(parse_htpasswd(&format!("a:{hash}\na:{hash}")).is_err());
+    }
 }

@@ -225,3 +225,90 @@ impl CertificateReader {
         Ok(names.introduce(identity.with_roles(roles)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair as Pair, SanType};
+
+    use super::*;
+    use crate::auth::testing::NOW;
+
+    fn certificate(shape: impl FnOnce(&mut CertificateParams)) -> PeerCertificate {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        shape(&mut params);
+        let made = params.self_signed(&Pair::generate().unwrap()).unwrap();
+        PeerCertificate::parse(made.der()).unwrap()
+    }
+
+    fn read(user: CertificateUser, peer: &PeerCertificate) -> Result<Identity, Code> {
+        let settings = ClientCertificate {
+            user,
+            roles: vec![
+                ("CN=ci".to_owned(), vec!["deploy".to_owned()]),
+                ("CN=ci, O=Shop".to_owned(), vec!["shop".to_owned()]),
+            ],
+        };
+        CertificateReader::new(settings, Arc::from("machines"))
+            .read(peer, &IdentityNames::default(), NOW)
+            .map(|caller| caller.identity().clone())
+            .map_err(|denial| denial.code())
+    }
+
+    fn ci() -> PeerCertificate {
+        certificate(|params| {
+            params.distinguished_name.push(DnType::CommonName, "ci");
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, "Shop");
+            params.subject_alt_names = vec![
+                SanType::DnsName("ci.example".try_into().unwrap()),
+                SanType::Rfc822Name("ci@example.com".try_into().unwrap()),
+                SanType::URI("spiffe://example/ci".try_into().unwrap()),
+            ];
+        })
+    }
+
+    #[test]
+    fn the_configured_name_is_the_user() {
+        for (wanted, user) in [
+            (CertificateUser::CommonName, "ci"),
+            (CertificateUser::SanDns, "ci.example"),
+            (CertificateUser::SanEmail, "ci@example.com"),
+            (CertificateUser::SanUri, "spiffe://example/ci"),
+        ] {
+            assert_eq!(read(wanted, &ci()).unwrap().user, user);
+        }
+    }
+
+    #[test]
+    fn roles_go_by_one_part_of_the_subject_or_the_whole_and_not_by_its_text() {
+        let identity = read(CertificateUser::CommonName, &ci()).unwrap();
+        assert_eq!(identity.roles, ["deploy", "shop"]);
+        let sly = certificate(|params| {
+            params
+                .distinguished_name
+                .push(DnType::CommonName, "x, CN=ci");
+        });
+        let identity = read(CertificateUser::CommonName, &sly).unwrap();
+        assert!(identity.roles.is_empty());
+        assert_eq!(sly.subject(), "CN=x\\, CN=ci");
+    }
+
+    #[test]
+    fn a_certificate_without_the_name_names_nobody() {
+        let bare = certificate(|_| {});
+        for wanted in [CertificateUser::CommonName, CertificateUser::SanEmail] {
+            assert_eq!(read(wanted, &bare), Err(Code::KeyUnknown));
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_told() {
+        assert_eq!(
+            PeerCertificate::parse(b"x"),
+            Err(BadCertificate::Unreadable)
+        );
+        assert_eq!(plain("a\0b"), Err(BadCertificate::BadName));
+    }
+}

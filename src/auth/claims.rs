@@ -356,3 +356,252 @@ fn shown(value: Option<&Value>) -> String {
         Some(other) => quoted(&other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::json::object;
+    use crate::auth::testing::{NOW, claims, claims_with, hs256};
+
+    fn judged(settings: &Jwt, claims: &Value) -> Result<Verified, Denial> {
+        judged_text(settings, &claims.to_string())
+    }
+
+    fn judged_text(settings: &Jwt, claims: &str) -> Result<Verified, Denial> {
+        let rules = Rules::new(settings, Arc::from("app"));
+        rules.judge(object(claims.as_bytes()).unwrap(), NOW)
+    }
+
+    fn code(settings: &Jwt, claims: &Value) -> Code {
+        judged(settings, claims).unwrap_err().code()
+    }
+
+    fn at(seconds: i64) -> Value {
+        (NOW.unix_seconds() + seconds).into()
+    }
+
+    #[test]
+    fn an_expired_token_tells_an_honest_developer_when_it_expired() {
+        let denial = judged(&hs256(), &claims_with(&json!({ "exp": at(-3 * 3600) }))).unwrap_err();
+        assert_eq!(denial.code(), Code::TokenExpired);
+        assert_eq!(
+            denial.detail(),
+            "the token expired 3 h ago at 2026-01-02T00:04:05Z"
+        );
+    }
+
+    #[test]
+    fn leeway_is_the_same_for_exp_and_nbf_and_ends_sharply() {
+        let settings = Jwt {
+            leeway: Duration::from_secs(30),
+            ..hs256()
+        };
+        for (name, inside, outside, refusal) in [
+            ("exp", -29, -30, Code::TokenExpired),
+            ("nbf", 30, 31, Code::TokenNotYetValid),
+            ("iat", 30, 31, Code::TokenNotYetValid),
+        ] {
+            assert!(judged(&settings, &claims_with(&json!({ name: at(inside) }))).is_ok());
+            assert_eq!(
+                code(&settings, &claims_with(&json!({ name: at(outside) }))),
+                refusal
+            );
+        }
+    }
+
+    #[test]
+    fn the_identity_ends_with_the_leeway_so_that_a_late_token_is_not_over_at_once() {
+        let settings = Jwt {
+            leeway: Duration::from_secs(30),
+            ..hs256()
+        };
+        let verified = judged(&settings, &claims_with(&json!({ "exp": at(-10) }))).unwrap();
+        assert!(!verified.identity.is_over(NOW));
+    }
+
+    #[test]
+    fn a_time_that_is_no_sound_number_is_refused_and_never_absent() {
+        for bad in [
+            json!("1767329045"),
+            json!(null),
+            json!(true),
+            json!([1_767_329_045]),
+            json!({}),
+            json!(-1),
+            json!(i64::MAX),
+            json!(u64::MAX),
+            json!(1e308),
+            json!(253_402_300_800_i64),
+        ] {
+            for name in ["exp", "nbf", "iat"] {
+                let mut claims = claims();
+                claims[name] = bad.clone();
+                assert_eq!(
+                    code(&hs256(), &claims),
+                    Code::TokenMalformed,
+                    "{name} {bad}"
+                );
+            }
+        }
+        let missing = claims_with(&json!({ "exp": null }));
+        assert_eq!(code(&hs256(), &missing), Code::TokenClaim);
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_cut_off_as_python_does() {
+        assert_eq!(seconds(&json!(5.9)), Some(Timestamp::from_unix_seconds(5)));
+        assert_eq!(
+            seconds(&json!(5e3)),
+            Some(Timestamp::from_unix_seconds(5000))
+        );
+    }
+
+    #[test]
+    fn a_user_is_a_string_that_is_not_blank_or_a_whole_number() {
+        for bad in [
+            json!(""),
+            json!("  "),
+            json!("\t\n"),
+            json!(true),
+            json!([]),
+            json!(["7"]),
+            json!({ "id": 7 }),
+            json!(7.5),
+            json!("x".repeat(5000)),
+        ] {
+            let mut claims = claims();
+            claims["sub"] = bad.clone();
+            assert_eq!(code(&hs256(), &claims), Code::TokenClaim, "{bad}");
+        }
+        for (good, user) in [(json!("7"), "7"), (json!(7), "7"), (json!(" a "), " a ")] {
+            let verified = judged(&hs256(), &claims_with(&json!({ "sub": good }))).unwrap();
+            assert_eq!(verified.identity.user, user);
+        }
+        let missing = claims_with(&json!({ "sub": null }));
+        assert_eq!(code(&hs256(), &missing), Code::TokenClaim);
+    }
+
+    #[test]
+    fn only_what_says_exactly_admin_where_roles_stand_makes_an_admin() {
+        for not_admin in [
+            json!({ "roles": "administrator" }),
+            json!({ "roles": " admin" }),
+            json!({ "roles": "Admin" }),
+            json!({ "roles": "user admin" }),
+            json!({ "roles": "user,admin" }),
+            json!({ "roles": { "admin": true } }),
+            json!({ "roles": [["admin"]] }),
+            json!({ "roles": [{ "name": "admin" }] }),
+            json!({ "roles": "*" }),
+            json!({ "roles": "аdmin" }),
+            json!({ "role": "admin", "groups": ["admin"] }),
+        ] {
+            let verified = judged(&hs256(), &claims_with(&not_admin)).unwrap();
+            assert!(!verified.identity.has_role("admin"), "{not_admin}");
+        }
+        for admin in [
+            json!({ "roles": "admin" }),
+            json!({ "roles": ["user", "admin", 5] }),
+            json!({ "scope": "user admin" }),
+        ] {
+            let verified = judged(&hs256(), &claims_with(&admin)).unwrap();
+            assert!(verified.identity.has_role("admin"), "{admin}");
+        }
+    }
+
+    #[test]
+    fn issuer_and_audience_are_equal_or_refused() {
+        let settings = Jwt {
+            issuer: vec!["https://id.example/".to_owned()],
+            audience: vec!["shop".to_owned()],
+            ..hs256()
+        };
+        let with = |iss: Value, aud: Value| claims_with(&json!({ "iss": iss, "aud": aud }));
+        for aud in [json!("shop"), json!(["other", "shop"])] {
+            assert!(judged(&settings, &with(json!("https://id.example/"), aud)).is_ok());
+        }
+        for iss in [
+            json!("https://id.example"),
+            json!("https://id.example/x"),
+            json!(["https://id.example/"]),
+            json!(null),
+        ] {
+            assert_eq!(
+                code(&settings, &with(iss, json!("shop"))),
+                Code::TokenIssuer
+            );
+        }
+        for aud in [
+            json!("shopping"),
+            json!(["other"]),
+            json!([["shop"]]),
+            json!(["shop", 5]),
+            json!([]),
+            json!(null),
+        ] {
+            let claims = with(json!("https://id.example/"), aud);
+            assert_eq!(code(&settings, &claims), Code::TokenAudience);
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_used_as_access_is_named() {
+        let settings = Jwt {
+            require: vec![("token_type".to_owned(), json!("access"))],
+            ..hs256()
+        };
+        let denial =
+            judged(&settings, &claims_with(&json!({ "token_type": "refresh" }))).unwrap_err();
+        assert_eq!(denial.code(), Code::TokenClaim);
+        assert!(denial.operator_note().unwrap().contains("refresh token"));
+        assert_eq!(code(&settings, &claims()), Code::TokenClaim);
+    }
+
+    #[test]
+    fn a_claim_that_must_be_there_may_say_anything_but_null() {
+        let settings = Jwt {
+            require: vec![("jti".to_owned(), Value::Null)],
+            ..hs256()
+        };
+        assert!(judged(&settings, &claims_with(&json!({ "jti": "x" }))).is_ok());
+        assert_eq!(code(&settings, &claims()), Code::TokenClaim);
+        let mut null = claims();
+        null["jti"] = Value::Null;
+        assert_eq!(code(&settings, &null), Code::TokenClaim);
+    }
+
+    #[test]
+    fn a_clock_that_seems_off_is_named() {
+        let denial = judged(&hs256(), &claims_with(&json!({ "iat": at(20) }))).unwrap_err();
+        assert_eq!(denial.code(), Code::TokenNotYetValid);
+        assert!(denial.operator_note().unwrap().contains("clock"));
+        let far = judged(&hs256(), &claims_with(&json!({ "nbf": at(86_400) }))).unwrap_err();
+        assert_eq!(far.operator_note(), None);
+    }
+
+    #[test]
+    fn a_claim_that_a_rule_reads_must_not_stand_twice() {
+        let exp = NOW.unix_seconds() + 600;
+        for text in [
+            format!(r#"{{"sub":"7","exp":{exp},"exp":{exp}}}"#),
+            format!(r#"{{"sub":"7","exp":{exp},"roles":["a"],"roles":["admin"]}}"#),
+            format!(r#"{{"sub":"7","sub":"1","exp":{exp}}}"#),
+        ] {
+            let refusal = judged_text(&hs256(), &text).unwrap_err();
+            assert_eq!(refusal.code(), Code::TokenMalformed, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_makes_a_time_overflow(number in any::<f64>(), leeway in any::<u32>()) {
+            let settings = Jwt { leeway: Duration::from_secs(leeway.into()), ..hs256() };
+            for name in ["exp", "nbf", "iat"] {
+                let _ = judged(&settings, &claims_with(&json!({ name: number })));
+            }
+        }
+    }
+}

@@ -6,14 +6,14 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use crate::auth::Request;
 use crate::auth::claims::refuse;
 use crate::auth::jwt::{MAX_TOKEN, malformed};
 use crate::auth::words::quoted;
+use crate::auth::{Request, cookie};
 use crate::config::settings::Source;
 use crate::policy::denial::{Code, Denial};
 
@@ -29,7 +29,7 @@ pub(crate) fn find<'a>(source: &Source, request: &Request<'a>) -> Found<'a> {
     let found = match source {
         Source::Header(name) if *name == AUTHORIZATION => bearer(request.headers),
         Source::Header(name) => bare_header(request.headers, name),
-        Source::Cookie(name) => cookie(request.headers, name),
+        Source::Cookie(name) => cookie::find(request.headers, name),
         Source::Query(name) => query(request.query, name),
         Source::WebSocketQuery(name) if request.websocket => query(request.query, name),
         Source::WebSocketProtocol if request.websocket => protocol(request.headers),
@@ -165,135 +165,6 @@ fn visible(value: &HeaderValue) -> Result<&str, Denial> {
         .map_err(|_why| malformed("the credential has characters outside ASCII"))
 }
 
-/// The cookie of a name, when every server would read the same one.
-///
-/// Django splits at every `;` and takes the last of a name, Werkzeug lets quotes protect a `;`
-/// and takes the first: what they would read differently is refused.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
-    let mut held: Option<&'a str> = None;
-    for line in headers.get_all(COOKIE) {
-        let bytes = line.as_bytes();
-        if memchr::memmem::find(bytes, name.as_bytes()).is_none() {
-            continue;
-        }
-        if let Some(value) = only(bytes.split(|byte| *byte == b';'), name, held)? {
-            held = Some(value);
-        }
-        if bytes.contains(&b'"') && only(QuotedPairs(bytes), name, held)? != held {
-            return Err(malformed(
-                "quotes among the cookies hide or show the credential, depending on the server",
-            ));
-        }
-    }
-    Ok(held.map(Cow::Borrowed))
-}
-
-/// The one value that a name has among `name=value` pairs, if `before` agrees with it.
-fn only<'a>(
-    pairs: impl Iterator<Item = &'a [u8]>,
-    name: &str,
-    before: Option<&'a str>,
-) -> Result<Option<&'a str>, Denial> {
-    let mut held = before;
-    let mut found = None;
-    for pair in pairs {
-        let Some(value) = named(pair, name)? else {
-            continue;
-        };
-        if held.is_some_and(|before| before != value) {
-            let detail = format!("the cookie `{name}` stands twice with different values");
-            return Err(refuse(Code::TokenMalformed, detail)
-                .note("set under two paths or domains, or planted by another site of the domain"));
-        }
-        held = Some(value);
-        found = held;
-    }
-    Ok(found)
-}
-
-/// The pairs of a cookie line as Werkzeug reads them: a quoted value may hold `;`.
-struct QuotedPairs<'a>(&'a [u8]);
-
-impl<'a> Iterator for QuotedPairs<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let line = self.0;
-        let end_from = |start: usize| {
-            let rest = line.get(start..).unwrap_or_default();
-            start + memchr::memchr(b';', rest).unwrap_or(rest.len())
-        };
-        let end = match opening_quote(line) {
-            Some(open) => end_from(closing_quote(line, open).unwrap_or(open)),
-            None => end_from(0),
-        };
-        self.0 = line.get(end + 1..).unwrap_or_default();
-        line.get(..end)
-    }
-}
-
-/// Where the quote stands that a pair's value begins with.
-fn opening_quote(line: &[u8]) -> Option<usize> {
-    let equals = line.iter().position(|byte| matches!(byte, b'=' | b';'))?;
-    let rest = line.get(equals + 1..)?;
-    let blanks = rest
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t'))
-        .count();
-    let is_value = line.get(equals) == Some(&b'=') && rest.get(blanks) == Some(&b'"');
-    is_value.then_some(equals + 1 + blanks)
-}
-
-/// Where the quote stands that ends the value, a backslash taking the next byte along.
-fn closing_quote(line: &[u8], open: usize) -> Option<usize> {
-    let mut at = open + 1;
-    loop {
-        match line.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
-/// The value of one `name=value`, if the name is the one wanted.
-fn named<'a>(pair: &'a [u8], name: &str) -> Result<Option<&'a str>, Denial> {
-    let split = pair.iter().position(|byte| *byte == b'=');
-    let (key, value) = match split {
-        Some(at) => (pair.get(..at), pair.get(at + 1..)),
-        None => (Some(pair), Some(&[][..])),
-    };
-    let key = key.unwrap_or_default();
-    let wanted = name.as_bytes();
-    if trim_blanks(key) == wanted {
-        return std::str::from_utf8(trim_blanks(value.unwrap_or_default()))
-            .map(Some)
-            .map_err(|_why| malformed("the cookie has characters outside ASCII"));
-    }
-    // `\xa0name` or `\x0bname` is `name` after Python's `str.strip()`.
-    let odd = |byte: &u8| !byte.is_ascii_graphic();
-    let start = key.iter().take_while(|byte| odd(byte)).count();
-    let rest = key.get(start..).unwrap_or_default();
-    let end = rest.len() - rest.iter().rev().take_while(|byte| odd(byte)).count();
-    if rest.get(..end) == Some(wanted) {
-        return Err(malformed(
-            "the cookie's name has characters around it that some servers drop",
-        ));
-    }
-    Ok(None)
-}
-
-fn trim_blanks(bytes: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = bytes.iter().take_while(|byte| blank(byte)).count();
-    let bytes = bytes.get(start..).unwrap_or_default();
-    let end = bytes.len() - bytes.iter().rev().take_while(|byte| blank(byte)).count();
-    bytes.get(..end).unwrap_or_default()
-}
-
 /// The query parameter of a name, percent-decoded, `+` as a blank, as `urllib.parse.parse_qsl`.
 fn query<'a>(query: Option<&'a str>, name: &str) -> Found<'a> {
     let mut held: Option<Cow<'a, str>> = None;
@@ -400,4 +271,256 @@ pub(crate) fn mix_up(sources: &[&Source], request: &Request<'_>) -> Option<Strin
                 format!("a token stands in the query (`{name}`), where this route does not look")
             })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::auth::testing::{get, headers};
+
+    const AUTH: Source = Source::Header(AUTHORIZATION);
+
+    fn found(source: &Source, pairs: &[(&str, &str)]) -> Result<Option<String>, Code> {
+        let headers = headers(pairs);
+        find(source, &get(&headers))
+            .map(|found| found.map(Cow::into_owned))
+            .map_err(|denial| denial.code())
+    }
+
+    fn cookie_found(line: &str) -> Result<Option<String>, Code> {
+        found(&Source::Cookie("sid".into()), &[("cookie", line)])
+    }
+
+    fn query_found(text: &str) -> Result<Option<String>, Code> {
+        let headers = HeaderMap::new();
+        let request = Request {
+            query: Some(text),
+            ..get(&headers)
+        };
+        find(&Source::Query("token".into()), &request)
+            .map(|found| found.map(Cow::into_owned))
+            .map_err(|denial| denial.code())
+    }
+
+    #[test]
+    fn bearer_is_taken_in_any_case_and_with_any_run_of_blanks() {
+        for value in ["Bearer abc", "bearer abc", "BEARER  abc ", "Bearer\tabc"] {
+            assert_eq!(
+                found(&AUTH, &[("authorization", value)]),
+                Ok(Some("abc".to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_two_readings_or_is_mixed_up_is_malformed() {
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Bearer Bearer abc",
+            "Bearer \"abc\"",
+            "Bearer 'abc'",
+            "Bearer abc def",
+            "Bearer abc, Bearer def",
+            "Bearer abc,",
+            "Basic x, Bearer abc",
+            "Bearer: abc",
+            "BearereyJhbGciOi.J9.x",
+            "eyJhbGciOiJIUzI1NiJ9.e30.x",
+        ] {
+            let found = found(&AUTH, &[("authorization", value)]);
+            assert_eq!(found, Err(Code::TokenMalformed), "{value}");
+        }
+        let twice = [
+            ("authorization", "Bearer abc"),
+            ("authorization", "Bearer abc"),
+        ];
+        assert_eq!(found(&AUTH, &twice), Err(Code::TokenMalformed));
+        let long = format!("Bearer {}", "a".repeat(MAX_TOKEN + 1));
+        assert_eq!(
+            found(&AUTH, &[("authorization", &long)]),
+            Err(Code::TokenMalformed)
+        );
+    }
+
+    #[test]
+    fn another_scheme_is_another_ones_affair() {
+        for value in ["Basic dXNlcjpwYXNz", "Token abc", "Digest x=\"y\"", ""] {
+            assert_eq!(
+                found(&AUTH, &[("authorization", value)]),
+                Ok(None),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_header_holds_the_bare_token() {
+        let source = Source::Header(HeaderName::from_static("x-token"));
+        assert_eq!(
+            found(&source, &[("x-token", " abc ")]),
+            Ok(Some("abc".to_owned()))
+        );
+        assert_eq!(
+            found(&source, &[("x-token", "Bearer abc")]),
+            Err(Code::TokenMalformed)
+        );
+        assert_eq!(found(&source, &[("authorization", "Bearer abc")]), Ok(None));
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_exact_name() {
+        assert_eq!(
+            cookie_found("a=1; sid=abc; b=2"),
+            Ok(Some("abc".to_owned()))
+        );
+        assert_eq!(cookie_found("sid=abc;sid=abc"), Ok(Some("abc".to_owned())));
+        for line in [
+            "SID=abc",
+            "xsid=abc",
+            "sidx=abc",
+            "a=sid=abc",
+            "sid=",
+            "x=\"1\"",
+            "a; b",
+        ] {
+            assert_eq!(cookie_found(line), Ok(None), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_cookie_beside_it_does_no_harm_but_one_that_hides_or_shows_it_does() {
+        assert_eq!(
+            cookie_found("messages=\"a, b\"; sid=abc"),
+            Ok(Some("abc".to_owned()))
+        );
+        for line in [
+            "x=\"; sid=evil; y=\"",
+            "sid=abc; x=\"; sid=abc; y=\"; sid=evil",
+            "sid=abc; sid=evil",
+            "sid=\"abc\"",
+            "sid; sid=abc",
+            "sid=abc; \u{b}sid=evil",
+        ] {
+            let value = HeaderValue::from_bytes(line.as_bytes());
+            // A vertical tab never gets as far as a header value.
+            if value.is_ok() {
+                assert_eq!(cookie_found(line), Err(Code::TokenMalformed), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_cookie_lines_are_read_as_one() {
+        let source = Source::Cookie("sid".into());
+        let two = [("cookie", "a=1; sid=abc"), ("cookie", "sid=evil")];
+        assert_eq!(found(&source, &two), Err(Code::TokenMalformed));
+        let one = [("cookie", "a=1"), ("cookie", "sid=abc")];
+        assert_eq!(found(&source, &one), Ok(Some("abc".to_owned())));
+    }
+
+    #[test]
+    fn a_query_value_is_decoded_once_and_may_stand_once() {
+        assert_eq!(query_found("a=1&token=a%2Eb"), Ok(Some("a.b".to_owned())));
+        assert_eq!(query_found("%74oken=abc"), Ok(Some("abc".to_owned())));
+        assert_eq!(
+            query_found("token=abc&token=abc"),
+            Ok(Some("abc".to_owned()))
+        );
+        for bad in [
+            "token=a&token=b",
+            "token=a%FF",
+            "token=a+b",
+            "token=a%20b",
+            "token=%22a%22",
+        ] {
+            assert_eq!(query_found(bad), Err(Code::TokenMalformed), "{bad}");
+        }
+        assert_eq!(query_found("Token=a&tokens=b&token="), Ok(None));
+    }
+
+    #[test]
+    fn a_websocket_source_is_read_on_handshakes_alone() {
+        let headers = headers(&[("sec-websocket-protocol", "bearer, abc")]);
+        let handshake = |websocket| Request {
+            query: Some("token=abc"),
+            websocket,
+            ..get(&headers)
+        };
+        for source in [
+            Source::WebSocketQuery("token".into()),
+            Source::WebSocketProtocol,
+        ] {
+            assert!(find(&source, &handshake(false)).unwrap().is_none());
+            assert_eq!(
+                find(&source, &handshake(true)).unwrap().as_deref(),
+                Some("abc")
+            );
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_without_a_token_or_with_two_is_malformed() {
+        for (value, wanted) in [
+            ("bearer", Err(Code::TokenMalformed)),
+            ("bearer, a, bearer, b", Err(Code::TokenMalformed)),
+            ("chat, bearer, abc", Ok(Some("abc".to_owned()))),
+            ("chat", Ok(None)),
+        ] {
+            let headers = headers(&[("sec-websocket-protocol", value)]);
+            let request = Request {
+                websocket: true,
+                ..get(&headers)
+            };
+            let found = find(&Source::WebSocketProtocol, &request)
+                .map(|found| found.map(Cow::into_owned))
+                .map_err(|denial| denial.code());
+            assert_eq!(found, wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn mix_ups_are_named() {
+        let told = |sources: &[&Source], pairs: &[(&str, &str)]| {
+            let headers = headers(pairs);
+            mix_up(sources, &get(&headers)).unwrap_or_default()
+        };
+        let basic = told(&[&AUTH], &[("authorization", "Basic x")]);
+        assert!(basic.contains("\"Basic\""), "{basic}");
+        let session = told(&[&AUTH], &[("cookie", "sessionid=abcdefgh")]);
+        assert!(session.contains("sessionid"), "{session}");
+        let cookie = Source::Cookie("sid".into());
+        let bearer = told(&[&cookie], &[("authorization", "Bearer abc")]);
+        assert!(bearer.contains("bearer token"), "{bearer}");
+        assert_eq!(told(&[&AUTH], &[]), "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(value in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                let mut headers = HeaderMap::new();
+                for name in ["authorization", "cookie", "sec-websocket-protocol"] {
+                    headers.insert(name, value.clone());
+                }
+                let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                let request = Request { websocket: true, query: Some(&text), ..get(&headers) };
+                for source in [AUTH, Source::Cookie("a".into()), Source::Query("a".into()), Source::WebSocketProtocol] {
+                    let _ = find(&source, &request);
+                }
+            }
+        }
+
+        #[test]
+        fn a_cookie_that_is_found_is_what_django_and_werkzeug_would_take(
+            line in r#"((sid|a|b)=("[a;=]{0,3}"|[xy"]{0,2})?; ?){1,4}"#,
+        ) {
+            if let Ok(Some(value)) = cookie_found(&line) {
+                let split = line.split(';').filter_map(|pair| pair.trim().strip_prefix("sid="));
+                prop_assert_eq!(split.clone().next_back(), Some(value.as_str()));
+            }
+        }
+    }
 }

@@ -250,3 +250,234 @@ const fn in_library(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::EdDSA => Library::EdDSA,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::testing::{
+        NOW, SECRET, Signer, claims, hs256, raw_token, set, token, token_by,
+    };
+    use crate::config::settings::Jwt;
+
+    fn keys() -> KeySet {
+        KeySet::fixed(vec![Key::secret(SECRET)])
+    }
+
+    fn verify(token: &str, settings: &Jwt, keys: &KeySet) -> Result<Verified, Denial> {
+        let payload = Unverified::read(token, &settings.algorithms)?.verified_by(keys)?;
+        judge(
+            &payload,
+            &Rules::new(settings, std::sync::Arc::from("app")),
+            NOW,
+        )
+    }
+
+    fn code(token: &str) -> Code {
+        verify(token, &hs256(), &keys()).unwrap_err().code()
+    }
+
+    fn with_header(header: &str) -> String {
+        raw_token(header, &claims().to_string())
+    }
+
+    #[test]
+    fn a_good_token_names_its_user() {
+        let verified = verify(&token(&claims()), &hs256(), &keys()).unwrap();
+        assert_eq!(verified.identity.user, "7");
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_configured_is_refused_in_every_spelling() {
+        for alg in [
+            r#""none""#,
+            r#""None""#,
+            r#""nOnE""#,
+            r#""""#,
+            r#""hs256""#,
+            r#""HS256 ""#,
+            r#""HS384""#,
+            r#""RS256""#,
+            r#""PBES2-HS256+A128KW""#,
+            "null",
+            "1",
+            "true",
+            r#"["HS256"]"#,
+            "{}",
+        ] {
+            let header = format!(r#"{{"alg":{alg}}}"#);
+            assert_eq!(code(&with_header(&header)), Code::TokenAlgorithm, "{alg}");
+        }
+        assert_eq!(code(&with_header("{}")), Code::TokenAlgorithm);
+    }
+
+    #[test]
+    fn a_header_that_asks_for_more_than_a_signature_is_refused() {
+        for member in [
+            r#""crit":["exp"]"#,
+            r#""crit":[]"#,
+            r#""crit":"x""#,
+            r#""crit":["b64"],"b64":false"#,
+            r#""b64":false"#,
+            r#""b64":"false""#,
+            r#""zip":"DEF""#,
+            r#""enc":"A128GCM""#,
+            r#""kid":7"#,
+            r#""kid":null"#,
+            r#""kid":["k"]"#,
+            r#""alg":"HS256""#,
+        ] {
+            let header = format!(r#"{{"alg":"HS256",{member}}}"#);
+            assert_eq!(
+                code(&with_header(&header)),
+                Code::TokenMalformed,
+                "{member}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_that_names_keys_of_its_own_is_not_listened_to() {
+        let secret = URL_SAFE_NO_PAD.encode("another secret, which the token brings along itself");
+        let header = format!(
+            r#"{{"alg":"HS256","jku":"http://127.0.0.1:1/","x5u":"file:///etc/passwd","x5c":["x"],"kid":"/dev/null","jwk":{{"kty":"oct","k":"{secret}"}}}}"#
+        );
+        assert!(verify(&with_header(&header), &hs256(), &keys()).is_ok());
+        let brought = b"another secret, which the token brings along itself";
+        let forged = token_by(brought, &header, &claims().to_string());
+        assert_eq!(code(&forged), Code::TokenSignature);
+    }
+
+    #[test]
+    fn a_public_key_is_never_taken_for_a_secret() {
+        let signer = Signer::p256("k1");
+        let settings = Jwt {
+            algorithms: vec![Algorithm::ES256],
+            ..hs256()
+        };
+        let parsed = crate::auth::jwks::parse(set(&[&signer]).as_bytes(), &settings.algorithms);
+        let keys = KeySet::published(parsed.unwrap().keys);
+        assert!(verify(&signer.token(&claims()), &settings, &keys).is_ok());
+        // Even with HS256 configured beside it, no public key is tried for it.
+        let both = Jwt {
+            algorithms: vec![Algorithm::ES256, Algorithm::HS256],
+            ..hs256()
+        };
+        let header = r#"{"alg":"HS256","kid":"k1"}"#;
+        let refusal = verify(&with_header(header), &both, &keys).unwrap_err();
+        assert_eq!(refusal.code(), Code::TokenKeyUnknown);
+    }
+
+    #[test]
+    fn base64_has_one_spelling_for_each_token() {
+        let good = token(&claims());
+        let (rest, signature) = good.rsplit_once('.').unwrap();
+        let last = signature.chars().last().unwrap();
+        let next = char::from(u8::try_from(last).unwrap() + 1);
+        for bad in [
+            format!("{good}="),
+            format!(" {good}"),
+            format!("{good} "),
+            format!("{good}\n"),
+            format!("{good}."),
+            format!(".{good}"),
+            format!("{rest}..{signature}"),
+            format!("{rest}.{}", signature.replace(last, "+")),
+            format!("{rest}.{}{next}", signature.strip_suffix(last).unwrap()),
+            rest.to_owned(),
+            format!("{rest}."),
+            "..".to_owned(),
+            String::new(),
+        ] {
+            let refusal = code(&bad);
+            assert!(
+                matches!(refusal, Code::TokenMalformed | Code::TokenSignature),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_is_noticed() {
+        let good = token(&claims());
+        for at in 0..good.len() {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let bad = String::from_utf8(bytes).unwrap();
+            assert!(verify(&bad, &hs256(), &keys()).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_plain_object_is_no_payload() {
+        for payload in [
+            r#"["sub"]"#,
+            "null",
+            "",
+            "{",
+            "{}{}",
+            "{} ;",
+            "\u{feff}{}",
+            r#"{"a":{"x":1,"x":2}}"#,
+            r#"{"protected":"x","payload":"y","signature":"z"}"#,
+        ] {
+            let refusal = code(&raw_token(r#"{"alg":"HS256"}"#, payload));
+            assert!(
+                matches!(refusal, Code::TokenMalformed | Code::TokenClaim),
+                "{payload}"
+            );
+        }
+    }
+
+    #[test]
+    fn four_thousand_levels_of_json_overflow_no_stack() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(4000), "]".repeat(4000));
+        assert_eq!(
+            code(&raw_token(r#"{"alg":"HS256"}"#, &deep)),
+            Code::TokenMalformed
+        );
+        let header = format!(
+            r#"{{"alg":"HS256","a":{}{}}}"#,
+            "[".repeat(4000),
+            "]".repeat(4000)
+        );
+        assert_eq!(code(&with_header(&header)), Code::TokenMalformed);
+    }
+
+    #[test]
+    fn a_token_of_another_secret_asks_whether_the_secrets_are_the_same() {
+        let other = KeySet::fixed(vec![Key::secret(b"some other secret that is long enough")]);
+        let refusal = verify(&token(&claims()), &hs256(), &other).unwrap_err();
+        assert_eq!(refusal.code(), Code::TokenSignature);
+        assert!(
+            refusal
+                .operator_note()
+                .unwrap()
+                .contains("is the secret the same")
+        );
+    }
+
+    #[test]
+    fn an_encrypted_token_is_named() {
+        let refusal = verify("a.b.c.d.e", &hs256(), &keys()).unwrap_err();
+        assert_eq!(refusal.code(), Code::TokenMalformed);
+        assert!(refusal.operator_note().unwrap().contains("JWE"));
+    }
+
+    #[test]
+    fn no_refusal_repeats_the_token_or_its_claims_to_the_client() {
+        let mut claims = claims();
+        claims["exp"] = json!("s3cret-in-exp");
+        let refusal = verify(&token(&claims), &hs256(), &keys()).unwrap_err();
+        assert!(!refusal.detail().contains("s3cret"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_and_nothing_panics(text in "[A-Za-z0-9_.=-]{0,80}|.{0,40}") {
+            prop_assert!(verify(&text, &hs256(), &keys()).is_err());
+        }
+    }
+}

@@ -379,3 +379,113 @@ impl KeySet {
         other.keys.iter().all(|key| self.keys.contains(key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test vectors' RSA key of 2048 bits.
+    const RSA_PEM: &str = "-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAogb8ALgohw9XX8T98k3q
+CdHzNb9oUNN0ONX0HdOz7KgJ5eeO7SW1sa+IgtEX01Ke88aqkEhVoMysCBeEF88y
+bxVe36WWyTnUji4Jm3inUlWfGKeWndHQyIQVbLxGcc0mdoAlKCXom3Pr4/O2OG6G
+K6Z8TOteIv6ko29crjjjiTXt8xN80kv8q3fgSgUSdxC3ChJlE03gOFC5QJ7Wawf9
+x7CyJcL3ONCoguerhnY910XHIDOx2dAxvdRx4fufKIS7kEaxzYeo0C5llhK3ewn0
+HsOVZL7OcubV5gXUe7PYU25BrjNz2XEbU7wqLNG35B/1vY0xD1+yPE4N5GjJoJus
+BQIDAQAB
+-----END PUBLIC KEY-----
+";
+
+    fn made(params: &rcgen::KeyPair) -> Vec<Key> {
+        from_pem(params.public_key_pem().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_pem_key_is_known_by_what_it_is() {
+        let rsa = from_pem(RSA_PEM.as_bytes()).unwrap();
+        assert_eq!(rsa.first().unwrap().family, Family::Rsa);
+        for (algorithm, family) in [
+            (&rcgen::PKCS_ECDSA_P256_SHA256, Family::P256),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, Family::P384),
+            (&rcgen::PKCS_ED25519, Family::Ed25519),
+        ] {
+            let keys = made(&rcgen::KeyPair::generate_for(algorithm).unwrap());
+            assert_eq!(keys.first().unwrap().family, family);
+        }
+    }
+
+    #[test]
+    fn a_certificate_gives_its_key() {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["id.example".to_owned()])
+            .unwrap()
+            .self_signed(&pair)
+            .unwrap();
+        assert_eq!(from_pem(certificate.pem().as_bytes()).unwrap(), made(&pair));
+    }
+
+    #[test]
+    fn what_is_no_public_key_says_why() {
+        let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let why = |text: &str| from_pem(text.as_bytes()).unwrap_err().into_owned();
+        assert!(why(&private).contains("private key"));
+        assert!(why("").contains("no PEM"));
+        assert!(why("hello").contains("no PEM"));
+        assert!(why(&RSA_PEM.replace("MIIB", "AAAA")).contains("cannot be read"));
+    }
+
+    #[test]
+    fn weak_and_odd_rsa_keys_make_no_key() {
+        let modulus = |bits: usize| {
+            let mut bytes = vec![0xff; bits / 8];
+            *bytes.last_mut().unwrap() = 0xf1;
+            bytes
+        };
+        assert!(Key::rsa(&modulus(2048), &[1, 0, 1]).is_ok());
+        for (bits, exponent) in [
+            (1024, &[1, 0, 1][..]),
+            (2040, &[1, 0, 1]),
+            (16_384, &[1, 0, 1]),
+            (2048, &[1]),
+            (2048, &[]),
+            (2048, &[2]),
+            (2048, &[1, 0, 0, 0, 1]),
+        ] {
+            assert!(
+                Key::rsa(&modulus(bits), exponent).is_err(),
+                "{bits} {exponent:?}"
+            );
+        }
+        assert!(Key::rsa(&[0xff; 256][..255], &[1, 0, 1]).is_err());
+        assert!(Key::rsa(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn an_ed25519_point_of_small_order_makes_no_key() {
+        for mut point in SMALL_ORDER {
+            assert!(Key::ed25519(&point).is_err());
+            point[31] |= 0x80;
+            assert!(Key::ed25519(&point).is_err());
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_short_or_a_key_file_is_a_problem() {
+        for bad in [
+            &b"short"[..],
+            b"",
+            RSA_PEM.as_bytes(),
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN/Cr3JXqmLW7u+g9pTh+wyqDHpSQEIQczXkVx9q",
+            br#"{"kty":"RSA","n":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#,
+        ] {
+            assert!(secret_problem(bad).is_some());
+        }
+        assert_eq!(secret_problem(&[b'x'; 50]), None);
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug() {
+        let key = Key::secret(b"hunter2 hunter2 hunter2 hunter2 hunter2");
+        assert!(!format!("{key:?}").contains("104, 117"), "{key:?}");
+    }
+}

@@ -15,7 +15,9 @@ mod basic;
 mod bounded;
 mod certificate;
 mod claims;
+mod cookie;
 mod credential;
+mod identify;
 mod inspect;
 mod json;
 mod jwks;
@@ -52,4 +54,8 @@ impl Problem {
 }
 
 #[cfg(test)]
+mod authenticators_tests;
+#[cfg(test)]
 mod jose_vectors;
+#[cfg(test)]
+mod testing;

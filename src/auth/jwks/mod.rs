@@ -3,6 +3,8 @@
 mod fetch;
 mod parse;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use parse::parse;
 pub(crate) use store::Jwks;

@@ -162,3 +162,97 @@ fn bytes(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, BadKey> {
         .decode(text(jwk, name)?)
         .map_err(|_why| format!("has a `{name}` that is not base64url").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::testing::Signer;
+
+    const ANY: &[Algorithm] = &[Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256];
+
+    fn parsed(keys: &[Value]) -> Result<Parsed, BadSet> {
+        parse(json!({ "keys": keys }).to_string().as_bytes(), ANY)
+    }
+
+    fn with(mut jwk: Value, name: &str, value: Value) -> Value {
+        jwk[name] = value;
+        jwk
+    }
+
+    #[test]
+    fn bad_keys_are_left_out_one_by_one_and_the_good_one_serves() {
+        let good = Signer::p256("good").jwk();
+        let other = || Signer::p256("other").jwk();
+        let bad = [
+            json!(null),
+            json!("key"),
+            json!({}),
+            json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "s" }),
+            json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 128]), "e": "AQAB" }),
+            with(other(), "use", json!("enc")),
+            with(other(), "key_ops", json!(["encrypt"])),
+            with(other(), "key_ops", json!("verify")),
+            with(other(), "alg", json!("ES384")),
+            with(other(), "alg", json!("none")),
+            with(other(), "crv", json!("P-521")),
+            with(other(), "x", json!(URL_SAFE_NO_PAD.encode([1; 32]))),
+            with(other(), "x", json!("AQ")),
+            with(other(), "x", json!("!!")),
+            with(other(), "y", json!(7)),
+            with(other(), "kid", json!(7)),
+            with(other(), "d", json!("AQ")),
+            json!({ "kty": "OKP", "crv": "X25519", "x": URL_SAFE_NO_PAD.encode([9; 32]) }),
+        ];
+        let mut all = bad.to_vec();
+        all.push(good);
+        let parsed = parsed(&all).unwrap();
+        assert_eq!(parsed.keys.len(), 1);
+        assert_eq!(parsed.keys[0].kid.as_deref(), Some("good"));
+        assert_eq!(parsed.ignored.len(), bad.len());
+    }
+
+    #[test]
+    fn of_two_keys_with_one_name_both_are_tried_and_a_repeated_key_is_one() {
+        let (one, two) = (Signer::p256("same").jwk(), Signer::p256("same").jwk());
+        assert_eq!(parsed(&[one.clone(), two, one]).unwrap().keys.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused_whole() {
+        for text in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"keys":{}}"#,
+            r#"{"keys":[],"keys":[]}"#,
+        ] {
+            assert_eq!(
+                parse(text.as_bytes(), ANY).unwrap_err(),
+                BadSet::NotASet,
+                "{text}"
+            );
+        }
+        assert!(matches!(parsed(&[]), Err(BadSet::NoKeys(_))));
+        let huge = vec![b' '; MAX_BYTES + 1];
+        assert_eq!(parse(&huge, ANY).unwrap_err(), BadSet::TooLarge);
+    }
+
+    #[test]
+    fn no_more_than_256_keys_are_looked_at() {
+        let one = Signer::p256("last").jwk();
+        let mut keys = vec![json!({}); 256];
+        keys.push(one);
+        assert!(matches!(parsed(&keys), Err(BadSet::NoKeys(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_get_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes, ANY);
+        }
+    }
+}

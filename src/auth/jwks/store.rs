@@ -114,9 +114,13 @@ impl Jwks {
         }
     }
 
-    /// Rings for a fetch where one is allowed; tells whether one is under way.
+    /// Rings for a fetch where one is allowed; tells whether one is worth waiting for.
     fn ring(&self, lack: Lack) -> bool {
         let mut desk = self.desk();
+        // After a failure nobody queues up behind an issuer that may hang.
+        if lack == Lack::Set && desk.problem.is_some() {
+            return false;
+        }
         // Before the first fetch the task is about to begin.
         if desk.under_way || !desk.started {
             return true;
