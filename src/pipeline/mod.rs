@@ -5,6 +5,7 @@ mod files;
 mod inbound;
 pub mod judge;
 mod report;
-mod respond;
+pub(crate) mod respond;
+pub mod sealing;
 pub mod serve;
 pub mod trace;

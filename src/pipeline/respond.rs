@@ -7,15 +7,16 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 
 use super::body::Body;
+use crate::gateway::Snapshot;
 use crate::policy::denial::{Challenge, Denial};
 use crate::policy::route::{Route, Template, TemplatePart, Unauthenticated};
 
 /// Whose answer with a status of 400 or above it is: `gateway` or `app`.
-pub(super) const REFUSED_BY: HeaderName = HeaderName::from_static("x-refused-by");
+pub(crate) const REFUSED_BY: HeaderName = HeaderName::from_static("x-refused-by");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// The answer to a refused request.
-pub(super) fn refuse(
+pub(crate) fn refuse(
     denial: &Denial,
     request_id: &str,
     (method, uri): (&Method, &http::Uri),
@@ -45,6 +46,34 @@ pub(super) fn refuse(
     *answer.status_mut() = denial.status();
     dress(answer.headers_mut(), denial, kind);
     answer
+}
+
+/// The route's edits, which every answer gets, whoever made it.
+pub(crate) fn edit(headers: &mut HeaderMap, route: &Route) {
+    for name in &route.response_headers.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &route.response_headers.set {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// Cross-origin and security headers, which every answer gets but one that begins a tunnel.
+pub(crate) fn protect(
+    headers: &mut HeaderMap,
+    gate: &Snapshot,
+    route: Option<&Route>,
+    origin: Option<&HeaderValue>,
+    tls: bool,
+) {
+    let rule = match route {
+        Some(route) => route.cors.as_ref(),
+        None => origin.and_then(|origin| gate.cors_rules.iter().find(|rule| rule.allows(origin))),
+    };
+    if let Some(rule) = rule {
+        rule.decorate(origin, headers);
+    }
+    gate.policy.security_headers.apply(tls, headers);
 }
 
 fn dress(headers: &mut HeaderMap, denial: &Denial, kind: &'static str) {
@@ -119,7 +148,7 @@ fn escape(text: &str) -> String {
 
 /// Whether a person's browser loads a page: `Sec-Fetch-Mode: navigate`, or, from browsers without
 /// it, an `Accept` that names `text/html` before anything that programs ask for.
-pub(super) fn is_page_load(headers: &HeaderMap) -> bool {
+pub(crate) fn is_page_load(headers: &HeaderMap) -> bool {
     if let Some(mode) = headers.get("sec-fetch-mode") {
         return mode == "navigate";
     }
@@ -147,7 +176,7 @@ fn quality(range: &str, wanted: &str) -> Option<f32> {
 }
 
 /// Fills a template from the request's own target.
-pub(super) fn fill(template: &Template, uri: &http::Uri) -> String {
+pub(crate) fn fill(template: &Template, uri: &http::Uri) -> String {
     let mut text = String::new();
     for part in &template.0 {
         match part {

@@ -7,7 +7,6 @@ use http::header::{CONTENT_LENGTH, EXPECT, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use smallvec::SmallVec;
 
 use super::body::Body;
 use super::files;
@@ -15,8 +14,8 @@ use super::inbound;
 use super::judge::{Judged, Peer, Subject, Verdict, Who, judge};
 use super::report::{Report, Times};
 use super::respond;
+use super::sealing::Sealing;
 use crate::clock::{self, Timestamp};
-use crate::config::settings::Source;
 use crate::gateway::{Gateway, Snapshot};
 use crate::policy::cors;
 use crate::policy::denial::{Code, Denial};
@@ -25,7 +24,7 @@ use crate::policy::route::{Action, Forward, Route};
 use crate::telemetry::Held;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
-use crate::upstream::outbound::{Facts, Outbound, Refused};
+use crate::upstream::outbound::Outbound;
 use crate::upstream::pool::Pool;
 use crate::upstream::tunnel::Handover;
 
@@ -256,7 +255,7 @@ impl Visit<'_> {
         (method, uri, headers): (Method, &http::Uri, HeaderMap),
         incoming: Incoming,
     ) -> Result<Response<Body>, Denial> {
-        let (Some(client), Some(path)) = (&judged.client, &judged.path) else {
+        let Some(client) = &judged.client else {
             return Err(Denial::new(Code::BadRequest, "the request has no host"));
         };
         let Some(upstream) = self.gate.upstreams.get(forward.upstream) else {
@@ -275,25 +274,16 @@ impl Visit<'_> {
             self.progress = Some(inbound.progress());
             RequestBody::Stream(Box::new(inbound))
         };
-        let assertion = match (&self.gate.assertions, permit.caller()) {
-            (Some(assertions), Some(caller)) => Some(assertions.header_for(caller, self.now)?),
-            _ => None,
-        };
-        let passing = Passing::of(judged, route);
-        let facts = Facts {
-            policy: &self.gate.policy,
+        let sealing = Sealing {
+            gate: self.gate,
             route,
             forward,
-            client,
-            path,
+            judged,
             request_id: &self.request_id,
             traceparent: &self.traceparent,
-            hidden_query: &passing.hidden_query,
-            websocket: judged.handshake.is_some(),
-            assertion: assertion.as_ref(),
-            refused: &passing.refused,
+            now: self.now,
         };
-        let mut outbound = Outbound::seal((method, uri, headers), body, &facts, permit);
+        let mut outbound = sealing.seal((method, uri, headers), body, permit)?;
         self.pass_interim(&mut outbound, gate);
         let terms = Terms {
             pool: &self.visitor.pool,
@@ -353,72 +343,16 @@ impl Visit<'_> {
         origin: Option<&HeaderValue>,
         websocket: bool,
     ) {
-        let policy = &self.gate.policy;
         let headers = answer.headers_mut();
         if let Some(route) = route {
-            for name in &route.response_headers.remove {
-                headers.remove(name);
-            }
-            for (name, value) in &route.response_headers.set {
-                headers.insert(name.clone(), value.clone());
-            }
+            respond::edit(headers, route);
         }
         if !(websocket && self.tunnelled) {
-            let rule = match route {
-                Some(route) => route.cors.as_ref(),
-                None => origin.and_then(|origin| {
-                    self.gate.cors_rules.iter().find(|rule| rule.allows(origin))
-                }),
-            };
-            if let Some(rule) = rule {
-                rule.decorate(origin, headers);
-            }
-            policy
-                .security_headers
-                .apply(self.visitor.peer.tls.is_some(), headers);
+            let tls = self.visitor.peer.tls.is_some();
+            respond::protect(headers, self.gate, route, origin, tls);
         }
-        headers.insert(policy.request_id.clone(), self.request_id.clone());
-    }
-}
-
-/// Which of the client's credentials do not go on to the app.
-struct Passing<'a> {
-    hidden_query: SmallVec<[&'a str; 1]>,
-    refused: SmallVec<[Refused<'a>; 1]>,
-}
-
-impl<'a> Passing<'a> {
-    /// A credential that was looked at and refused does not go on beside one that held: the app
-    /// might act on it. A token in a query goes on unless the route says otherwise.
-    fn of(judged: &Judged<'a>, route: &Route) -> Self {
-        let mut passing = Self {
-            hidden_query: SmallVec::new(),
-            refused: SmallVec::new(),
-        };
-        let Some(attempt) = &judged.attempt else {
-            return passing;
-        };
-        if attempt.caller.is_some() {
-            for source in &attempt.refused_credentials {
-                match source {
-                    Source::Header(name) => passing.refused.push(Refused::Header(name)),
-                    Source::Cookie(name) => passing.refused.push(Refused::Cookie(name)),
-                    Source::Query(name) | Source::WebSocketQuery(name) => {
-                        passing.hidden_query.push(name)
-                    }
-                    Source::WebSocketProtocol => {}
-                }
-            }
-        }
-        if judged.handshake.is_some() && !route.websocket.forward_token {
-            let held = attempt.tries.iter().filter(|one| one.outcome.is_ok());
-            for source in held.filter_map(|one| one.source) {
-                if let Source::WebSocketQuery(name) | Source::Query(name) = source {
-                    passing.hidden_query.push(name);
-                }
-            }
-        }
-        passing
+        let name = self.gate.policy.request_id.clone();
+        headers.insert(name, self.request_id.clone());
     }
 }
 
@@ -431,7 +365,7 @@ fn allowed(headers: HeaderMap) -> Response<Body> {
 }
 
 /// A body that says beforehand that it is too large is not read at all.
-fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
+pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial> {
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -1,0 +1,112 @@
+//! Makes what goes to the app from what was judged: one way for live traffic, `explain` and tests.
+
+use http::{HeaderMap, HeaderValue, Method};
+use smallvec::SmallVec;
+
+use super::judge::Judged;
+use crate::clock::Timestamp;
+use crate::config::settings::Source;
+use crate::gateway::Snapshot;
+use crate::policy::denial::{Code, Denial};
+use crate::policy::requirement::Permit;
+use crate::policy::route::{Forward, Route};
+use crate::upstream::body::RequestBody;
+use crate::upstream::outbound::{Facts, Outbound, Refused};
+
+/// A judgement that permits a request, and what the gateway adds to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealing<'a, 'u> {
+    /// The snapshot that judged.
+    pub gate: &'a Snapshot,
+    /// The route that was chosen.
+    pub route: &'a Route,
+    /// Where it leads.
+    pub forward: &'a Forward,
+    /// What was found out.
+    pub judged: &'a Judged<'u>,
+    /// The request id.
+    pub request_id: &'a HeaderValue,
+    /// The trace context to send on.
+    pub traceparent: &'a HeaderValue,
+    /// The time of the judgement.
+    pub now: Timestamp,
+}
+
+impl Sealing<'_, '_> {
+    /// Makes the request that the app gets.
+    ///
+    /// # Errors
+    ///
+    /// `bad_request` where the judgement did not come as far as the path, and `auth_unavailable`
+    /// where the caller cannot be introduced.
+    pub fn seal(
+        &self,
+        (method, uri, headers): (Method, &http::Uri, HeaderMap),
+        body: RequestBody,
+        permit: &Permit,
+    ) -> Result<Outbound, Denial> {
+        let (Some(client), Some(path)) = (&self.judged.client, &self.judged.path) else {
+            return Err(Denial::new(Code::BadRequest, "the request has no host"));
+        };
+        let assertion = match (&self.gate.assertions, permit.caller()) {
+            (Some(assertions), Some(caller)) => Some(assertions.header_for(caller, self.now)?),
+            (Some(_) | None, _) => None,
+        };
+        let passing = Passing::of(self.judged, self.route);
+        let facts = Facts {
+            policy: &self.gate.policy,
+            route: self.route,
+            forward: self.forward,
+            client,
+            path,
+            request_id: self.request_id,
+            traceparent: self.traceparent,
+            hidden_query: &passing.hidden_query,
+            websocket: self.judged.handshake.is_some(),
+            assertion: assertion.as_ref(),
+            refused: &passing.refused,
+        };
+        Ok(Outbound::seal((method, uri, headers), body, &facts, permit))
+    }
+}
+
+/// Which of the client's credentials do not go on to the app.
+struct Passing<'a> {
+    hidden_query: SmallVec<[&'a str; 1]>,
+    refused: SmallVec<[Refused<'a>; 1]>,
+}
+
+impl<'a> Passing<'a> {
+    /// A credential that was looked at and refused does not go on beside one that held: the app
+    /// might act on it. A token in a query goes on unless the route says otherwise.
+    fn of(judged: &Judged<'a>, route: &Route) -> Self {
+        let mut passing = Self {
+            hidden_query: SmallVec::new(),
+            refused: SmallVec::new(),
+        };
+        let Some(attempt) = &judged.attempt else {
+            return passing;
+        };
+        if attempt.caller.is_some() {
+            for source in &attempt.refused_credentials {
+                match source {
+                    Source::Header(name) => passing.refused.push(Refused::Header(name)),
+                    Source::Cookie(name) => passing.refused.push(Refused::Cookie(name)),
+                    Source::Query(name) | Source::WebSocketQuery(name) => {
+                        passing.hidden_query.push(name)
+                    }
+                    Source::WebSocketProtocol => {}
+                }
+            }
+        }
+        if judged.handshake.is_some() && !route.websocket.forward_token {
+            let held = attempt.tries.iter().filter(|one| one.outcome.is_ok());
+            for source in held.filter_map(|one| one.source) {
+                if let Source::WebSocketQuery(name) | Source::Query(name) = source {
+                    passing.hidden_query.push(name);
+                }
+            }
+        }
+        passing
+    }
+}
