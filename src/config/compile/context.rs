@@ -264,14 +264,15 @@ pub(super) fn header_name(text: &str) -> Option<HeaderName> {
     HeaderName::from_bytes(text.as_bytes()).ok()
 }
 
-/// The name of a table such as `[upstream.NAME]`: it stands in logs, labels and headers.
+/// The name of a table such as `[upstream.NAME]`: it stands in logs, labels, headers and, without
+/// quotes, in key paths.
 pub(super) fn check_table_name(name: &str, key: &str, cx: &mut Context<'_>) {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
         let problem = Problem::new(key, "is not a name").found(quote(name));
         cx.error(
             problem
-                .allowed("1 to 64 letters, digits, - _ .")
+                .allowed("1 to 64 letters, digits, - and _")
                 .of_the_key(),
         );
     }

@@ -19,6 +19,8 @@ mod upstream;
 
 use std::path::Path;
 
+use http::HeaderName;
+
 use super::problem::{Problem, Problems};
 use super::raw::decode::At;
 use super::raw::shapes::Named;
@@ -79,9 +81,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
             &identity,
             server
                 .as_ref()
-                .map_or(&http::HeaderName::from_static("x-request-id"), |s| {
-                    &s.request_id
-                }),
+                .map_or(&HeaderName::from_static("x-request-id"), |s| &s.request_id),
         ),
         body_limit: server.as_ref().map_or(0, |server| server.body_limit),
     };
@@ -94,6 +94,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         cx,
     );
     let authenticators = auth::compile(auth, &tls, cx);
+    check_sources(&authenticators, &identity, cx);
     let expectations = expect::compile(raw.expect, &upstream_names, &auth_names, cx);
     let security_headers = security_headers::compile(raw.security_headers, cx);
     let log = log(raw.log, cx);
@@ -124,24 +125,48 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     Some((policy, settings))
 }
 
+/// A header that tells the app who is calling is the gateway's: no client may be asked to send it.
+/// One that is only stripped may hold a credential, which the app then does not see.
+fn check_sources(authenticators: &[Authenticator], identity: &IdentityNames, cx: &mut Context<'_>) {
+    let told = IdentityNames {
+        strip: Vec::new(),
+        ..identity.clone()
+    };
+    let owned: Vec<_> = told.owned().map(headers::fold).collect();
+    for auth in authenticators {
+        for name in header_sources(auth) {
+            if owned.contains(&headers::fold(name)) {
+                let key = format!("auth.{}.sources", auth.name);
+                let message = "a credential cannot sit in an identity header of [identity]";
+                cx.error(Problem::new(key, message).found(format!("\"header:{name}\"")));
+            }
+        }
+    }
+}
+
+/// The headers in which an authenticator looks for its credential.
+fn header_sources(auth: &Authenticator) -> impl Iterator<Item = &HeaderName> {
+    let sources = match &auth.kind {
+        AuthenticatorKind::Jwt(jwt) => jwt.sources.as_slice(),
+        AuthenticatorKind::ApiKey(keys) => keys.sources.as_slice(),
+        AuthenticatorKind::Basic(_) | AuthenticatorKind::ClientCertificate(_) => &[],
+    };
+    sources.iter().filter_map(|source| match source {
+        Source::Header(name) => Some(name),
+        Source::Cookie(_)
+        | Source::Query(_)
+        | Source::WebSocketQuery(_)
+        | Source::WebSocketProtocol => None,
+    })
+}
+
 /// What is removed from requests. Headers that hold a credential of some authenticator pass.
 fn hygiene(
     identity: &IdentityNames,
     server: &server::Compiled,
     authenticators: &[Authenticator],
 ) -> Hygiene {
-    let sources = authenticators.iter().flat_map(|auth| match &auth.kind {
-        AuthenticatorKind::Jwt(jwt) => jwt.sources.as_slice(),
-        AuthenticatorKind::ApiKey(keys) => keys.sources.as_slice(),
-        AuthenticatorKind::Basic(_) | AuthenticatorKind::ClientCertificate(_) => &[],
-    });
-    let credentials = sources.filter_map(|source| match source {
-        Source::Header(name) => Some(name),
-        Source::Cookie(_)
-        | Source::Query(_)
-        | Source::WebSocketQuery(_)
-        | Source::WebSocketProtocol => None,
-    });
+    let credentials = authenticators.iter().flat_map(header_sources);
     Hygiene::compile(identity, server.keeps_underscores, &server.request_id).admitting(credentials)
 }
 

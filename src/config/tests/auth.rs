@@ -282,3 +282,15 @@ fn presets_stand_for_what_the_libraries_do_and_any_key_goes_before_them() {
         &["more than zero"],
     );
 }
+
+#[test]
+fn no_credential_is_looked_for_in_an_identity_header() {
+    let more =
+        "preset = \"simplejwt\"\nsecret = { env = \"KEY\" }\nsources = ◆[\"header:x_auth_user\"]";
+    refused(&jwt(more), &["cannot sit in an identity header"]);
+    let stripped =
+        jwt("preset = \"simplejwt\"\nsecret = { env = \"KEY\" }\nsources = [\"header:x-token\"]");
+    good(&format!(
+        "{GOOD}{stripped}[identity]\nstrip = [\"X-Token\"]"
+    ));
+}

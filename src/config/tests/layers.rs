@@ -1,5 +1,7 @@
 //! Layers and whole files: what is loaded, what the environment changes, what no file may be.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -298,4 +300,53 @@ answer  = { status = 403, code = "role_missing" }
     assert_eq!(loaded.settings.watched.len(), 3);
     let certificate = &loaded.settings.tls.certificates[0];
     assert_eq!(certificate.key, folder.path().join("certs/app.key"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_loaded_or_refused(text in "\\PC{0,200}") {
+        let _ = load_with(&text, &[]).map_err(|report| report.to_string());
+    }
+
+    #[test]
+    fn a_file_with_a_few_letters_changed_is_loaded_or_refused_with_a_place(
+        edits in proptest::collection::vec((0_usize..600, proptest::char::range(' ', '~')), 1..8),
+    ) {
+        let mut letters: Vec<char> = GOOD.chars().collect();
+        for (at, letter) in edits {
+            let at = at % letters.len();
+            letters[at] = letter;
+        }
+        let text: String = letters.into_iter().collect();
+        if let Err(report) = load_with(&text, &[]) {
+            prop_assert!(!report.problems.is_empty());
+            prop_assert!(report.problems.iter().any(|problem| problem.place.is_some() || problem.key == "tls.certificate" || problem.key == "route"));
+            prop_assert!(report.to_string().len() < 100_000);
+        }
+    }
+
+    #[test]
+    fn any_environment_is_loaded_or_refused(
+        name in "PORTCULLIS_(SERVER|AUTH|ROUTE|TLS|UPSTREAM)__[A-Z_]{0,12}",
+        value in "\\PC{0,60}",
+    ) {
+        let _ = load_with(GOOD, &[(&name, &value)]).map_err(|report| report.to_string());
+    }
+
+    #[test]
+    fn any_value_for_any_key_is_taken_or_refused(
+        key in prop::sample::select(vec![
+            "path", "hosts", "methods", "upstream", "respond", "redirect", "files", "auth", "roles", "users",
+            "claims", "cors", "csrf", "unauthenticated", "strip_prefix", "add_prefix", "timeout", "body_limit",
+            "observe", "request_headers", "response_headers", "websocket",
+        ]),
+        value in prop::sample::select(vec![
+            "1", "-1", "1.5", "nan", "true", "\"\"", "\"x\"", "[]", "{}", "[[]]", "[1]", "[\"\"]", "{ a = 1 }",
+            "{ set = { a = 1 } }", "{ env = \"KEY\" }", "{ to = 1 }", "{ optional = 1 }", "{ any = 1 }",
+            "{ redirect = 1 }", "{ status = 99999 }", "{ dir = \"..\" }", "1979-05-27", "\"\\u0000\"",
+        ]),
+    ) {
+        let _ = load_with(&format!("{GOOD}\n[[route]]\n{key} = {value}\n"), &[]);
+        let _ = load_with(&format!("{GOOD}\n[auth.more]\ntype = \"jwt\"\n{key} = {value}\nsecret = {value}\nrequire = {value}\nsources = {value}\n"), &[]);
+    }
 }
