@@ -25,7 +25,7 @@ const WATCHDOG: Duration = Duration::from_secs(1);
 /// Serves the configuration in `file`.
 ///
 /// Exit 0 after a drain; 1 when the configuration has mistakes or an address is taken.
-pub fn run(file: &Path, err: &mut dyn Write) -> ExitCode {
+pub(super) fn run(file: &Path, err: &mut dyn Write) -> ExitCode {
     let mut loaded = match reload::load(file) {
         Ok(loaded) => loaded,
         Err(problems) => return super::problems(&problems, err),

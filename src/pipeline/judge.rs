@@ -168,7 +168,7 @@ pub async fn judge<'u>(
                     .identify(&route.authenticators, admission, &request, now)
                     .await;
                 by_cookie = attempt.by_cookie;
-                judged.caller = attempt.caller.clone();
+                judged.caller.clone_from(&attempt.caller);
                 let denial = attempt.denial.take();
                 judged.attempt = Some(attempt);
                 if let Some(denial) = denial {
@@ -233,7 +233,7 @@ fn authority<'h>(subject: &Subject<'h, 'h>) -> Result<Authority<'h>, Denial> {
         Some(value) => {
             let text = value
                 .to_str()
-                .map_err(|_| refuse("the Host header has bytes that no host has".to_owned()))?;
+                .map_err(|bad| refuse(format!("the Host header is not text: {bad}")))?;
             Some(parse_authority(text).map_err(|bad| refuse(bad.to_string()))?)
         }
         None => None,

@@ -224,8 +224,9 @@ impl Visit<'_> {
             }
             Action::Redirect { to, status } => {
                 let mut answer = Response::new(Body::empty());
-                let to = HeaderValue::try_from(respond::fill(to, uri)).map_err(|_| {
-                    Denial::new(Code::BadRequest, "the address cannot stand in a redirect")
+                let to = HeaderValue::try_from(respond::fill(to, uri)).map_err(|bad| {
+                    let detail = "the address cannot stand in a redirect";
+                    Denial::new(Code::BadRequest, detail).note(bad.to_string())
                 })?;
                 *answer.status_mut() = *status;
                 answer.headers_mut().insert(http::header::LOCATION, to);
@@ -376,7 +377,7 @@ pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial
     Ok(())
 }
 
-/// The id of a trusted proxy, or a new one (UUIDv7, RFC 9562 §5.7).
+/// The id of a trusted proxy, or a new one (`UUIDv7`, RFC 9562 §5.7).
 fn request_id(gate: &Snapshot, trusted: bool, headers: &HeaderMap, now: Timestamp) -> HeaderValue {
     let theirs = trusted
         .then(|| headers.get(&gate.policy.request_id))

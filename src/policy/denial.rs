@@ -217,6 +217,25 @@ impl Denial {
         self
     }
 
+    /// The refusal among an error's causes, where a lower layer put one there.
+    #[must_use]
+    pub fn among_causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(denial) = error.downcast_ref::<Self>() {
+                return Some(denial);
+            }
+            let within = error
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref);
+            if let Some(denial) = within.and_then(|inner| inner.downcast_ref::<Self>()) {
+                return Some(denial);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> Code {

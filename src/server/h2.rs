@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
 use super::kept::Kept;
+use super::stall::{self, Pulse};
 use super::worker::Worker;
 use crate::clock;
 use crate::gateway::Snapshot;
@@ -38,15 +39,18 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 
 /// Spawns streams as tasks that the worker owns.
 #[derive(Clone, Debug)]
-struct Streams(TaskTracker);
+struct Streams {
+    tasks: TaskTracker,
+    /// How long a client may take nothing of an answer.
+    stall: Duration,
+}
 
 impl<F> Executor<F> for Streams
 where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        self.tasks.spawn(stall::watched(stream, self.stall));
     }
 }
 
@@ -103,7 +107,10 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let settings = &gate.settings.server;
-    let mut builder = http2::Builder::new(Streams(worker.tasks.clone()));
+    let mut builder = http2::Builder::new(Streams {
+        tasks: worker.tasks.clone(),
+        stall: settings.timeouts.response_body,
+    });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.limits.http2_streams)
@@ -130,7 +137,8 @@ where
         let (visitor, busy) = (Arc::clone(&visitor), Busy::begin(&seen));
         async move {
             let answer = answer(&visitor, request, None, None).await;
-            Ok::<_, Infallible>(answer.map(|body| Kept::new(body, busy)))
+            let pulse = Pulse::current();
+            Ok::<_, Infallible>(answer.map(|body| Kept::new(body, busy).felt_by(pulse)))
         }
     });
     let keep_alive = settings.timeouts.keep_alive;

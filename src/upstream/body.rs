@@ -3,10 +3,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -15,10 +15,16 @@ use tokio::time::Sleep;
 
 use super::error::BodyFault;
 use super::exchange::{Exchange, poll_frame};
+use crate::clock;
+use crate::policy::denial::Denial;
 use crate::policy::headers::{Hygiene, cleanse_trailers};
 
 /// How long a body with `Expect: 100-continue` waits for the app's 100 (RFC 9110 §10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes a second that a client must send on the whole, beyond one idle time: a body that dribbles
+/// in would hold a connection to the app for ever.
+const LEAST_RATE: u64 = 500;
 
 /// The body of a request to an app.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub enum RequestBody {
 pub struct Progress {
     fault: AtomicU8,
     bytes: AtomicU64,
+    /// What the connection's guard found wrong with the body's framing.
+    objection: OnceLock<Denial>,
 }
 
 impl Progress {
@@ -48,8 +56,21 @@ impl Progress {
     }
 
     /// Bytes taken so far.
+    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The refusal for how the body went; `None` where nothing was wrong with it.
+    #[must_use]
+    pub fn denial(&self) -> Option<Denial> {
+        let fault = self.fault()?;
+        Some(
+            self.objection
+                .get()
+                .cloned()
+                .unwrap_or_else(|| fault.denial()),
+        )
     }
 
     fn set(&self, fault: BodyFault) {
@@ -88,6 +109,10 @@ pub struct Inbound {
     left: u64,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the client is waited for.
+    waits_since: Option<Instant>,
+    /// How long the client was waited for so far; the app's own slowness does not count.
+    waited: Duration,
     gate: Option<(Arc<Gate>, Pin<Box<Sleep>>)>,
     hygiene: Arc<Hygiene>,
     progress: Arc<Progress>,
@@ -102,6 +127,8 @@ impl Inbound {
             left: limit,
             idle,
             timer: None,
+            waits_since: None,
+            waited: Duration::ZERO,
             gate: None,
             hygiene,
             progress,
@@ -151,8 +178,14 @@ impl Inbound {
         let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(_))) => return self.fail(BodyFault::Broken),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(denial) = Denial::among_causes(&error) {
+                    let _first = self.progress.objection.set(denial.clone());
+                }
+                return self.fail(BodyFault::Broken);
+            }
             Poll::Pending => {
+                self.waits_since.get_or_insert_with(clock::monotonic);
                 let timer = self
                     .timer
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
@@ -162,10 +195,18 @@ impl Inbound {
                 };
             }
         };
-        if let Some(timer) = &mut self.timer {
-            // The timer's own point in time, moved on: cheaper than a new timer a frame.
-            let deadline = tokio::time::Instant::from_std(crate::clock::monotonic()) + self.idle;
-            timer.as_mut().reset(deadline);
+        if let Some(since) = self.waits_since.take() {
+            let now = clock::monotonic();
+            self.waited += now.saturating_duration_since(since);
+            if let Some(timer) = &mut self.timer {
+                // The timer's own point in time, moved on: cheaper than a new timer a frame.
+                timer
+                    .as_mut()
+                    .reset(tokio::time::Instant::from_std(now) + self.idle);
+            }
+            if self.waited > self.idle + Duration::from_secs(self.progress.bytes() / LEAST_RATE) {
+                return self.fail(BodyFault::Timeout);
+            }
         }
         self.take(frame)
     }

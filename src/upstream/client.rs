@@ -209,32 +209,8 @@ impl Upstream {
         };
         match sent {
             Ok(response) => Ok((response, exchange)),
-            Err(failure) => Err(self.explain(server, failure, terms.progress)),
+            Err(failure) => Err(explain(server, failure, terms.progress)),
         }
-    }
-
-    /// Says what went wrong in terms of whose fault it was.
-    fn explain(&self, server: &Server, failure: Failure, progress: Option<&Progress>) -> Attempt {
-        let label = || Box::from(&*server.settings.label);
-        let Failure { error, unsent } = failure;
-        if let Some(fault) = progress.and_then(Progress::fault) {
-            return Attempt {
-                error: UpstreamError::RequestBody(fault),
-                unsent: None,
-            };
-        }
-        let error = if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-            UpstreamError::Invalid {
-                server: label(),
-                found: error.to_string().into(),
-            }
-        } else {
-            UpstreamError::Reset {
-                server: label(),
-                source: error,
-            }
-        };
-        Attempt { error, unsent }
     }
 
     /// A connection: an idle one, or a new one where the server may have more, or the next free one.
@@ -325,6 +301,30 @@ impl Upstream {
             sticky: is_new.then_some(id),
         })
     }
+}
+
+/// Says what went wrong in terms of whose fault it was.
+fn explain(server: &Server, failure: Failure, progress: Option<&Progress>) -> Attempt {
+    let label = || Box::from(&*server.settings.label);
+    let Failure { error, unsent } = failure;
+    if let Some(denial) = progress.and_then(Progress::denial) {
+        return Attempt {
+            error: UpstreamError::RequestBody(denial),
+            unsent: None,
+        };
+    }
+    let error = if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        UpstreamError::Invalid {
+            server: label(),
+            found: error.to_string().into(),
+        }
+    } else {
+        UpstreamError::Reset {
+            server: label(),
+            source: error,
+        }
+    };
+    Attempt { error, unsent }
 }
 
 struct Attempt {

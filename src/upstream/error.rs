@@ -1,6 +1,7 @@
 //! Why a request to an app failed, and whose fault it was.
 
 use std::io;
+use std::time::Duration;
 
 use crate::policy::denial::{Code, Denial};
 
@@ -61,8 +62,8 @@ pub enum UpstreamError {
         upstream: Box<str>,
     },
     /// The client's body broke a rule or stopped coming.
-    #[error("the request's body failed: {0:?}")]
-    RequestBody(BodyFault),
+    #[error("the request's body failed")]
+    RequestBody(#[source] Denial),
 }
 
 /// Why a client's body was not taken to its end.
@@ -100,13 +101,13 @@ impl UpstreamError {
                 Code::UpstreamBusy,
                 "every connection to the app is in use; try again",
             ),
-            Self::RequestBody(fault) => return fault.denial(),
+            Self::RequestBody(denial) => return denial.clone(),
         };
         let denial = Denial::new(code, detail).note(note);
-        match code {
-            Code::UpstreamBusy => denial.retry_after(std::time::Duration::from_secs(1)),
-            _ => denial,
+        if matches!(self, Self::Busy { .. }) {
+            return denial.retry_after(Duration::from_secs(1));
         }
+        denial
     }
 
     /// This error and its causes in one line, for the operator.

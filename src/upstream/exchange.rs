@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::RequestBody;
-use super::server::{InFlight, Server};
+use super::server::InFlight;
 use super::stream::Stream;
 
 /// Answers with more fields than this are refused.
@@ -32,7 +32,7 @@ pub(super) struct Link {
     over: bool,
     /// Whether it carried a request before.
     pub(super) used: bool,
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 /// Why a request got no answer.
@@ -56,7 +56,7 @@ impl Link {
             connection,
             over: false,
             used: false,
-            _slot: slot,
+            slot,
         })
     }
 
@@ -102,7 +102,7 @@ impl Link {
     /// Takes the stream back after a 101, with what was read of it beyond the answer's head.
     pub(super) fn into_stream(self) -> (Stream, bytes::Bytes, OwnedSemaphorePermit) {
         let Parts { io, read_buf, .. } = self.connection.into_parts();
-        (io.into_inner(), read_buf, self._slot)
+        (io.into_inner(), read_buf, self.slot)
     }
 
     /// Waits until the connection has handed over after a 101.
@@ -127,10 +127,6 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn server(&self) -> &Arc<Server> {
-        self.in_flight.server()
-    }
-
     /// Moves the connection on while the answer's body is read.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         self.link.drive(cx)

@@ -15,9 +15,9 @@ use super::exchange::Link;
 use super::server::Server;
 use crate::clock;
 
-/// An idle connection is closed after this long; shorter than the keep-alive of common servers
-/// would be better still, but those of gunicorn (2 s) and uWSGI are seen by polling.
-const IDLE: Duration = Duration::from_secs(60);
+/// An idle connection is closed after this long. Servers that close earlier (gunicorn: 2 s) are
+/// noticed by looking.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Idle connections of one worker.
 #[derive(Debug, Default)]

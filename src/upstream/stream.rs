@@ -16,7 +16,7 @@ use crate::config::settings::ServerAddress;
 
 /// A connection to a server.
 #[derive(Debug)]
-pub enum Stream {
+pub(super) enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// A unix socket.
@@ -59,7 +59,7 @@ async fn open(server: &Server) -> Result<Stream, UpstreamError> {
     tcp.set_nodelay(true).map_err(refused)?;
     // A quiet answer may be quiet for long: only the kernel can tell a silent app from a dead host.
     let alive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
+        .with_time(Duration::from_mins(1))
         .with_interval(Duration::from_secs(20));
     socket2::SockRef::from(&tcp)
         .set_tcp_keepalive(&alive)
