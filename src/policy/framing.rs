@@ -4,8 +4,10 @@
 //! versions of HTTP and for `explain`. Every refusal ends the connection: what follows on it could
 //! be read in two ways.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use crate::policy::denial::{Code, Denial};
 
@@ -17,7 +19,7 @@ use crate::policy::denial::{Code, Denial};
 /// framed in two ways, in none, or as another version of HTTP frames it.
 pub fn check_framing(version: Version, method: &Method, headers: &HeaderMap) -> Result<(), Denial> {
     check_method(method)?;
-    check_host(headers)?;
+    check_single(headers)?;
     let length = content_length(headers)?;
     if version == Version::HTTP_2 {
         check_http2(headers)?;
@@ -45,9 +47,14 @@ fn check_method(method: &Method) -> Result<(), Denial> {
         .closing())
 }
 
-fn check_host(headers: &HeaderMap) -> Result<(), Denial> {
-    if headers.get_all(HOST).iter().nth(1).is_some() {
+/// One host to route by, one origin to judge by.
+fn check_single(headers: &HeaderMap) -> Result<(), Denial> {
+    let twice = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if twice(HOST) {
         return Err(refuse("the Host header is there twice"));
+    }
+    if twice(ORIGIN) {
+        return Err(refuse("the Origin header is there twice"));
     }
     Ok(())
 }
@@ -126,8 +133,6 @@ fn check_expect(headers: &HeaderMap) -> Result<(), Denial> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     fn judged(version: Version, lines: &[(&str, &[u8])]) -> Result<(), Denial> {
@@ -230,7 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_are_refused() {
+    fn two_hosts_or_origins_are_refused() {
+        assert!(refused(
+            Version::HTTP_2,
+            &[("origin", b"a"), ("origin", b"b")]
+        ));
         assert!(refused(Version::HTTP_11, &[("host", b"a"), ("host", b"a")]));
     }
 

@@ -235,6 +235,12 @@ fn fold(name: &str) -> Box<str> {
     name.chars().map(letter).collect::<String>().into()
 }
 
+/// Whether no client may send a header of this name, whatever the configuration.
+pub(super) fn is_reserved(name: &str) -> bool {
+    let folded = fold(name);
+    is_believed(&folded) || BELIEVED.contains(&&*folded) || HOP_BY_HOP.contains(&&*folded)
+}
+
 /// Whether the name begins like one that some server believes.
 fn is_believed(name: &str) -> bool {
     matches!(
