@@ -84,6 +84,8 @@ struct Visit<'a> {
     retries: u32,
     progress: Option<Arc<Progress>>,
     tunnelled: bool,
+    /// Whether the answer is a preflight's, whose cross-origin headers the rule made whole.
+    preflighted: bool,
     interim: Option<PassInterim>,
     upgrade: Option<OnUpgrade>,
 }
@@ -125,6 +127,7 @@ pub async fn serve(
         retries: 0,
         progress: None,
         tunnelled: false,
+        preflighted: false,
         interim,
         upgrade: extensions.remove::<OnUpgrade>(),
     };
@@ -147,7 +150,10 @@ pub async fn serve(
             };
             match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
                 Err(denial) => Err(denial),
-                Ok(Verdict::Preflight(answer)) => Ok(allowed(answer)),
+                Ok(Verdict::Preflight(answer)) => {
+                    visit.preflighted = true;
+                    Ok(allowed(answer))
+                }
                 Ok(Verdict::Permitted(permit)) => {
                     visit
                         .act(&judged, permit, (method, &uri, headers), incoming)
@@ -348,7 +354,7 @@ impl Visit<'_> {
         if let Some(route) = route {
             respond::edit(headers, route);
         }
-        if !(websocket && self.tunnelled) {
+        if !self.preflighted && !(websocket && self.tunnelled) {
             let tls = self.visitor.peer.tls.is_some();
             respond::protect(headers, self.gate, route, origin, tls);
         }

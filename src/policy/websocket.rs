@@ -139,20 +139,17 @@ pub fn check_origin(
     if client.is_at_origin(origin.as_bytes()) || cors.is_some_and(|rule| rule.names(origin)) {
         return Ok(());
     }
-    Err(match cors {
-        Some(rule) => rule.refusal(Some(origin)),
-        None => {
-            let own = client.host.to_str().unwrap_or_default();
-            let note = format!(
-                "{} is not {}://{own}, and the route has no `cors`: give it a rule that names the \
-                 origin",
-                shown(origin),
-                client.scheme,
-            );
-            let detail = "this origin is not allowed to open a WebSocket here";
-            Denial::new(Code::OriginNotAllowed, detail).note(note)
-        }
-    })
+    if let Some(rule) = cors {
+        return Err(rule.refusal(Some(origin)));
+    }
+    let note = format!(
+        "{} is not {}://{}, and the route has no `cors`: give it a rule that names the origin",
+        shown(origin),
+        client.scheme,
+        client.host.to_str().unwrap_or_default(),
+    );
+    let detail = "this origin is not allowed to open a WebSocket here";
+    Err(Denial::new(Code::OriginNotAllowed, detail).note(note))
 }
 
 /// A query without the parameters of a name, in whatever encoding; `None` when nothing is left.
