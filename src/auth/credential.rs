@@ -79,12 +79,21 @@ fn bearer(headers: &HeaderMap) -> Found<'_> {
             "" => Err(malformed("there is no token after `Bearer`")
                 .note("the front end sent `Bearer` with an empty token: it had none to send")),
             token if token.contains(',') => Err(list()),
+            "null" | "undefined" | "None" | "[object Object]" => Err(malformed(
+                "a word of the programming language stands where the token belongs",
+            )
+            .note("the front end sent `null`, `undefined` or the like: it had no token to send")),
             token => Ok(Some(Cow::Borrowed(token))),
         };
     }
     if starts_with_word(scheme, "bearer") || scheme.eq_ignore_ascii_case("bearer:") {
         return Err(malformed(
             "one blank belongs between `Bearer` and the token",
+        ));
+    }
+    if text.starts_with(['"', '\'']) {
+        return Err(malformed(
+            "the whole `Authorization` header stands in quotes",
         ));
     }
     if scheme.starts_with("eyJ") && scheme.contains('.') {
@@ -325,6 +334,9 @@ mod tests {
             "Bearer abc def",
             "Bearer abc, Bearer def",
             "Bearer abc,",
+            "Bearer undefined",
+            "Bearer [object Object]",
+            "\"Bearer abc\"",
             "Basic x, Bearer abc",
             "Bearer: abc",
             "BearereyJhbGciOi.J9.x",

@@ -32,7 +32,7 @@ pub use attempt::{Attempt, Request, Try};
 pub use authenticators::Authenticators;
 pub use certificate::{BadCertificate, PeerCertificate};
 pub use inspect::Finding;
-pub use jwks::JwksStatus;
+pub use jwks::{JwksStatus, usable_keys};
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -38,6 +38,8 @@ struct Preset {
     name: Option<&'static str>,
     algorithms: &'static [Algorithm],
     require: &'static [(&'static str, &'static str)],
+    /// Claims that must be there, whatever they say.
+    present: &'static [&'static str],
     user: &'static str,
     leeway: Duration,
     sources: Vec<Source>,
@@ -52,6 +54,7 @@ impl Preset {
             name: None,
             algorithms: &[],
             require: &[],
+            present: &[],
             user: "sub",
             leeway: Duration::from_secs(30),
             sources: vec![Source::Header(AUTHORIZATION)],
@@ -67,6 +70,7 @@ impl Preset {
             name: Some("simplejwt"),
             algorithms: &[Algorithm::HS256],
             require: &[("token_type", "access")],
+            present: &["jti"],
             user: "user_id",
             leeway: Duration::ZERO,
             sources: vec![
@@ -226,6 +230,9 @@ fn require(
     let mut require: Vec<_> = kept
         .map(|(claim, value)| ((*claim).to_owned(), Value::from(*value)))
         .collect();
+    let absent = |claim: &&&str| !given.iter().any(|(name, _)| name == **claim);
+    let present = preset.present.iter().filter(absent);
+    require.extend(present.map(|claim| ((*claim).to_owned(), Value::Null)));
     for (claim, at) in given {
         if matches!(claim.as_str(), "exp" | "nbf") {
             let near = nearest(&claim, ["leeway"]);

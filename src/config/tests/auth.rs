@@ -244,7 +244,7 @@ fn presets_stand_for_what_the_libraries_do_and_any_key_goes_before_them() {
         .collect();
     assert_eq!(
         claims,
-        ["token_type", "city"],
+        ["token_type", "jti", "city"],
         "a refresh token never passes as access"
     );
     let oidc = kind("preset = \"oidc\"\nissuer = \"https://issuer.example\"");
