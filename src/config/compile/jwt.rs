@@ -231,8 +231,8 @@ fn require(
         .map(|(claim, value)| ((*claim).to_owned(), Value::from(*value)))
         .collect();
     let absent = |claim: &&&str| !given.iter().any(|(name, _)| name == **claim);
-    let present = preset.present.iter().filter(absent);
-    require.extend(present.map(|claim| ((*claim).to_owned(), Value::Null)));
+    let wanted = preset.present.iter().filter(absent);
+    require.extend(wanted.map(|claim| ((*claim).to_owned(), Value::Null)));
     for (claim, at) in given {
         if matches!(claim.as_str(), "exp" | "nbf") {
             let near = nearest(&claim, ["leeway"]);
