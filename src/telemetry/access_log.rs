@@ -63,7 +63,7 @@ fn who(line: &mut Line<'_>, completed: &Completed<'_>, route: Option<&str>) {
     if !completed.trace_id.is_empty() {
         line.text("trace_id", completed.trace_id);
     }
-    line.display("client", completed.client);
+    line.plain("client", completed.client);
     if !completed.host.is_empty() {
         line.text("host", cut(completed.host));
     }

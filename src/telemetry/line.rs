@@ -140,10 +140,20 @@ impl Line<'_> {
         self.text(key, &value.to_string());
     }
 
-    /// What `Display` gives, under a key: a number, or something that needs no escaping.
-    pub(super) fn bare(&mut self, key: &str, value: impl fmt::Display) {
+    /// What `Display` gives, as text under a key, where it holds nothing to escape: an address.
+    pub(super) fn plain(&mut self, key: &str, value: impl fmt::Display) {
+        let quote = match self.format {
+            Format::Json => "\"",
+            Format::Text => "",
+        };
         self.key(key);
         // Writing to a string does not fail.
+        let _ = write!(self.text, "{quote}{value}{quote}");
+    }
+
+    /// What `Display` gives, under a key, where JSON takes it as it is: a number, `true`.
+    pub(super) fn bare(&mut self, key: &str, value: impl fmt::Display) {
+        self.key(key);
         let _ = write!(self.text, "{value}");
     }
 
@@ -203,10 +213,8 @@ fn escape(
     escape: fn(&mut String, char),
 ) {
     // As a rule there is nothing to escape.
-    if value
-        .bytes()
-        .all(|byte| (b' '..0x7f).contains(&byte) && !special(byte.into()))
-    {
+    let is_plain = |byte| matches!(byte, b' '..0x7f) && !matches!(byte, b'"' | b'\\');
+    if value.bytes().all(is_plain) {
         text.push_str(value);
         return;
     }

@@ -1,0 +1,341 @@
+//! How the gateway stands, as one value: shown as JSON and on the dashboard.
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::telemetry::{CertificateReading, JwksReading, Metrics, Reading, ServerReading};
+
+/// From this many days before its end a certificate is worth a warning.
+const CERTIFICATE_WARNING_DAYS: i64 = 14;
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// How the gateway stands.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Version that runs.
+    pub version: &'static str,
+    /// Now.
+    pub now: String,
+    /// When the process started.
+    pub started: String,
+    /// Whether `/ready` says yes.
+    pub ready: bool,
+    /// Whether the gateway is stopping.
+    pub draining: bool,
+    /// The configuration in force.
+    pub configuration: Configuration,
+    /// What someone should look at.
+    pub warnings: Vec<String>,
+    /// Certificates served.
+    pub certificates: Vec<CertificateRow>,
+    /// Keys that come by URL.
+    pub jwks: Vec<JwksRow>,
+    /// Servers of the apps.
+    pub servers: Vec<ServerReading>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Serialize)]
+pub struct Configuration {
+    /// When it was loaded.
+    pub loaded: String,
+    /// Whether the last reload worked; when it did not, the configuration before it serves.
+    pub last_reload_worked: bool,
+}
+
+/// A certificate that is served.
+#[derive(Debug, Serialize)]
+pub struct CertificateRow {
+    /// Its file.
+    pub file: String,
+    /// Names that it vouches for.
+    pub names: Vec<String>,
+    /// Valid until then.
+    pub not_after: String,
+    /// Whole days until then; negative when it is over.
+    pub days_left: i64,
+}
+
+/// The keys of one authenticator.
+#[derive(Debug, Serialize)]
+pub struct JwksRow {
+    /// Its name.
+    pub authenticator: String,
+    /// Keys in use.
+    pub keys: usize,
+    /// Seconds since they were fetched; `null` while they never were.
+    pub age_s: Option<u64>,
+    /// Fetches that failed.
+    pub failures: u64,
+    /// What was wrong with the last fetch.
+    pub problem: Option<String>,
+}
+
+/// What a status is made from.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) now: Timestamp,
+    pub(super) started: Timestamp,
+    pub(super) loaded: Timestamp,
+    pub(super) last_reload_worked: bool,
+    pub(super) draining: bool,
+    /// Labels of the routes that only observe.
+    pub(super) observing: Vec<&'a str>,
+    pub(super) reading: Reading,
+}
+
+impl Status {
+    /// What stands in the metrics, put together.
+    pub(super) fn of(metrics: &Metrics, draining: bool, now: Timestamp) -> Self {
+        let counts = metrics.route_counts();
+        let observing = counts.iter().filter(|count| count.observes);
+        Self::compose(Facts {
+            now,
+            started: metrics.started(),
+            loaded: metrics.loaded_at(),
+            last_reload_worked: metrics.last_reload_worked(),
+            draining,
+            observing: observing.map(|count| &*count.route).collect(),
+            reading: metrics.reading(),
+        })
+    }
+
+    fn compose(facts: Facts<'_>) -> Self {
+        let warnings = warnings(&facts);
+        let Reading {
+            servers,
+            jwks,
+            certificates,
+            ..
+        } = facts.reading;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now: facts.now.to_string(),
+            started: facts.started.to_string(),
+            ready: !facts.draining,
+            draining: facts.draining,
+            configuration: Configuration {
+                loaded: facts.loaded.to_string(),
+                last_reload_worked: facts.last_reload_worked,
+            },
+            warnings,
+            certificates: (certificates.into_iter())
+                .map(|known| CertificateRow::of(known, facts.now))
+                .collect(),
+            jwks: jwks.into_iter().map(JwksRow::of).collect(),
+            servers,
+        }
+    }
+
+    /// What `/ready` tells. Anyone may ask, so it names nothing.
+    ///
+    /// Keys that were never loaded do not make the gateway unready: routes that need none of them
+    /// work, and those that do answer `auth_unavailable`. A reload that was refused does not either:
+    /// the configuration before it serves.
+    pub(super) fn readiness(&self) -> Readiness {
+        Readiness {
+            ready: self.ready,
+            draining: self.draining,
+            configuration_loaded: true,
+            last_reload_worked: self.configuration.last_reload_worked,
+            jwks_loaded: self.jwks.iter().all(|set| set.age_s.is_some()),
+        }
+    }
+}
+
+/// What `/ready` tells.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "it is a list of yes and no")]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    pub(super) draining: bool,
+    pub(super) configuration_loaded: bool,
+    pub(super) last_reload_worked: bool,
+    pub(super) jwks_loaded: bool,
+}
+
+impl CertificateRow {
+    fn of(known: CertificateReading, now: Timestamp) -> Self {
+        Self {
+            file: known.file,
+            names: known.names,
+            not_after: known.not_after.to_string(),
+            days_left: days_left(known.not_after, now),
+        }
+    }
+}
+
+impl JwksRow {
+    fn of(known: JwksReading) -> Self {
+        Self {
+            authenticator: known.authenticator.to_string(),
+            keys: known.keys,
+            age_s: known.age.map(|age| age.as_secs()),
+            failures: known.failures,
+            problem: known.problem,
+        }
+    }
+}
+
+/// Whole days from `now` to `end`, rounded down.
+fn days_left(end: Timestamp, now: Timestamp) -> i64 {
+    (end.unix_seconds() - now.unix_seconds()).div_euclid(DAY_S)
+}
+
+fn warnings(facts: &Facts<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    if facts.draining {
+        found.push("The gateway is stopping.".to_owned());
+    }
+    if !facts.last_reload_worked {
+        let text = "The last reload was refused; the configuration before it serves. \
+                    `portcullis check` and the log say why.";
+        found.push(text.to_owned());
+    }
+    if !facts.observing.is_empty() {
+        let routes = facts.observing.join(", ");
+        found.push(format!("Refusing nobody (`observe = true`): {routes}"));
+    }
+    for known in &facts.reading.certificates {
+        let days = days_left(known.not_after, facts.now);
+        let (file, end) = (&known.file, known.not_after);
+        if days < 0 {
+            found.push(format!("The certificate {file} EXPIRED at {end}."));
+        } else if days < CERTIFICATE_WARNING_DAYS {
+            found.push(format!(
+                "The certificate {file} expires in {days} days, at {end}."
+            ));
+        }
+    }
+    for set in &facts.reading.jwks {
+        let name = &set.authenticator;
+        let why = set.problem.as_deref().unwrap_or("no fetch has ended yet");
+        if set.age.is_none() {
+            found.push(format!("The keys of {name} were never loaded: {why}"));
+        } else if set.problem.is_some() {
+            found.push(format!("The keys of {name} cannot be refreshed: {why}"));
+        }
+    }
+    for server in facts.reading.servers.iter().filter(|server| !server.up) {
+        found.push(format!("{} ({}) is out.", server.server, server.upstream));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_323_045);
+
+    fn facts() -> Facts<'static> {
+        Facts {
+            now: NOW,
+            started: NOW,
+            loaded: NOW,
+            last_reload_worked: true,
+            draining: false,
+            observing: Vec::new(),
+            reading: Reading::default(),
+        }
+    }
+
+    fn certificate(not_after: Timestamp) -> Reading {
+        Reading {
+            certificates: vec![CertificateReading {
+                file: "app.pem".to_owned(),
+                names: Vec::new(),
+                not_after,
+            }],
+            ..Reading::default()
+        }
+    }
+
+    fn keys(age: Option<Duration>, problem: Option<&str>) -> Reading {
+        Reading {
+            jwks: vec![JwksReading {
+                authenticator: "idp".into(),
+                keys: 0,
+                age,
+                failures: 1,
+                problem: problem.map(str::to_owned),
+            }],
+            ..Reading::default()
+        }
+    }
+
+    fn warned(facts: Facts<'_>) -> String {
+        Status::compose(facts).warnings.join("\n")
+    }
+
+    #[test]
+    fn all_is_well_when_nothing_is_wrong() {
+        let status = Status::compose(facts());
+        assert!(status.ready && status.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_draining_gateway_is_not_ready() {
+        let draining = Facts {
+            draining: true,
+            ..facts()
+        };
+        let readiness = Status::compose(draining).readiness();
+        assert!(!readiness.ready && readiness.draining);
+    }
+
+    #[test]
+    fn a_refused_reload_is_shown_and_the_gateway_stays_ready() {
+        let refused = Facts {
+            last_reload_worked: false,
+            ..facts()
+        };
+        let status = Status::compose(refused);
+        assert!(status.readiness().ready && !status.readiness().last_reload_worked);
+        assert!(status.warnings[0].contains("last reload was refused"));
+    }
+
+    #[test]
+    fn keys_that_were_never_loaded_are_shown_and_do_not_stop_the_rest() {
+        let status = Status::compose(Facts {
+            reading: keys(None, Some("connection refused")),
+            ..facts()
+        });
+        assert!(status.readiness().ready && !status.readiness().jwks_loaded);
+        assert!(status.warnings[0].contains("never loaded: connection refused"));
+        let stale = keys(Some(Duration::from_mins(1)), Some("timed out"));
+        assert!(
+            warned(Facts {
+                reading: stale,
+                ..facts()
+            })
+            .contains("cannot be refreshed")
+        );
+    }
+
+    #[test]
+    fn a_certificate_warns_in_time_and_aloud_when_it_is_over() {
+        let in_days = |days| Timestamp::from_unix_seconds(NOW.unix_seconds() + days * DAY_S + 60);
+        let warned = |days| {
+            warned(Facts {
+                reading: certificate(in_days(days)),
+                ..facts()
+            })
+        };
+        assert_eq!(warned(14), "");
+        assert!(warned(13).contains("expires in 13 days"));
+        assert!(warned(-1).contains("EXPIRED"));
+    }
+
+    #[test]
+    fn routes_that_only_observe_are_named() {
+        let observing = Facts {
+            observing: vec!["/old"],
+            ..facts()
+        };
+        assert!(warned(observing).contains("/old"));
+    }
+}
