@@ -9,9 +9,9 @@ use super::context::{Context, check_table_name};
 use super::route::methods;
 use crate::config::places::child;
 use crate::config::problem::Problem;
-use crate::config::raw;
 use crate::config::raw::decode::At;
 use crate::config::raw::shapes::{Named, Strings};
+use crate::config::raw::{self, CorsHeaders};
 use crate::policy::cors::{AllowedHeaders, CorsRule, CorsTerms, OriginPattern};
 
 /// In the order of the names, with `None` for a rule that is wrong, which is noted.
@@ -41,13 +41,7 @@ fn rule(name: &str, key: &str, raw: raw::Cors, cx: &mut Context<'_>) -> Option<C
         name: name.into(),
         credentials: raw.credentials.is_some_and(|on| on.value),
         methods: methods(raw.methods, cx),
-        headers: headers(
-            raw.headers.map(|at| At {
-                key: at.key,
-                value: at.value.0,
-            }),
-            cx,
-        ),
+        headers: headers(raw.headers, cx),
         expose: names(raw.expose, cx),
         max_age: raw.max_age.map_or(Duration::ZERO, |age| age.value),
         private_network: raw.private_network.is_some_and(|on| on.value),
@@ -81,17 +75,14 @@ fn origins(raw: Option<At<Strings>>, cx: &mut Context<'_>) -> Option<Vec<OriginP
     good.then_some(origins)
 }
 
-fn headers(raw: Option<At<Strings>>, cx: &mut Context<'_>) -> AllowedHeaders {
-    if let Some(At {
-        value: Strings::Given(list),
-        ..
-    }) = &raw
-        && let [one] = list.as_slice()
-        && one.value == "any"
-    {
-        return AllowedHeaders::Any;
+fn headers(raw: Option<At<CorsHeaders>>, cx: &mut Context<'_>) -> AllowedHeaders {
+    match raw.map(|At { key, value }| (key, value)) {
+        Some((_, CorsHeaders::Any)) => AllowedHeaders::Any,
+        Some((key, CorsHeaders::Listed(value))) => {
+            AllowedHeaders::Listed(names(Some(At { key, value }), cx))
+        }
+        None => AllowedHeaders::Listed(Vec::new()),
     }
-    AllowedHeaders::Listed(names(raw, cx))
 }
 
 /// Header names. An empty list is one.

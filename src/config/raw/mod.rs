@@ -9,11 +9,14 @@ pub(super) mod doors;
 pub(super) mod route;
 pub(super) mod shapes;
 
-use decode::{At, table};
-use serde_json::Value;
-use shapes::{Named, OrFalse, Strings};
-
 use std::time::Duration;
+
+use serde_json::Value;
+
+use super::node::{Data, Node};
+use super::problem::Problems;
+use decode::{At, Decode, table, wrong_type};
+use shapes::{Named, OrFalse, Strings};
 
 /// The tables of the file, for the names of variables.
 pub(super) const TABLES: &[&str] = &[
@@ -54,10 +57,29 @@ table! {
         origins: Strings,
         credentials: bool,
         methods: Strings,
-        headers: shapes::StringOrStrings,
+        headers: CorsHeaders,
         expose: Strings,
         max_age: Duration,
         private_network: bool,
+    }
+}
+
+/// `headers` of a cross-origin rule.
+#[derive(Debug)]
+pub(super) enum CorsHeaders {
+    /// What the preflight asks for is echoed.
+    Any,
+    /// These alone.
+    Listed(Strings),
+}
+
+impl Decode for CorsHeaders {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match (&node.data, &node.written) {
+            (Data::Text(word), _) if word == "any" => Some(Self::Any),
+            (Data::Text(_), None) => wrong_type(node, key, "\"any\" or a list of names", problems),
+            _ => Strings::decode(node, key, problems).map(Self::Listed),
+        }
     }
 }
 

@@ -549,3 +549,66 @@ files = { dir = "site" }
     let names = loaded.settings.tls.development.unwrap().names;
     assert_eq!(names, ["*.example.com", "app.example.com"]);
 }
+
+#[test]
+fn cross_origin_rules_name_origins_and_nobody_elses() {
+    let cors = |origins: &str, more: &str| format!("[cors.more]\norigins = {origins}\n{more}\n");
+    for origin in [
+        "null",
+        "https://a.example/path",
+        "a.example",
+        "https://*",
+        "https://*.com",
+        "https://a*.example.com",
+        "https://me@a.example",
+        "",
+    ] {
+        refused(
+            &cors(&format!("[◆\"{origin}\"]"), ""),
+            &["cors.more.origins"],
+        );
+    }
+    refused(&cors("◆[]", ""), &["must not be empty"]);
+    refused(
+        &cors("◆[\"*\"]", "credentials = true"),
+        &["credentials = true"],
+    );
+    refused(
+        &cors("[\"https://a.example\", ◆\"https://a.example\"]", ""),
+        &["twice"],
+    );
+    refused("◆[cors.more]", &["cors.more.origins", "is required"]);
+    refused(&cors("[\"*\"]", "headers = ◆\"all\""), &["\"any\""]);
+    refused(
+        &cors("[\"*\"]", "headers = [◆\"a b\"]"),
+        &["not a header name"],
+    );
+    refused(
+        &cors("[\"*\"]", "methods = [◆\"get\"]"),
+        &["did you mean GET?"],
+    );
+    refused(&cors("[\"*\"]", "max_age = ◆7200"), &["must be a duration"]);
+    refused(&cors("{ env = ◆\"NOT_SET\" }", ""), &["not set"]);
+}
+
+#[test]
+fn origins_may_come_from_the_environment() {
+    let text = GOOD.replace("[\"https://page.example.com\"]", "{ env = \"PAGES\" }");
+    let loaded = load_with(&text, &[("PAGES", "https://a.example, https://b.example")]).unwrap();
+    let rule = loaded.policy.routes.all()[0].cors.clone().unwrap();
+    for (origin, allowed) in [
+        ("https://a.example", true),
+        ("https://b.example", true),
+        ("https://c.example", false),
+    ] {
+        assert_eq!(
+            rule.allows(&http::HeaderValue::from_static(origin)),
+            allowed
+        );
+    }
+    let report = load_with(&text, &[("PAGES", "https://a.example, null")]).unwrap_err();
+    assert!(
+        report.to_string().contains("gateway.toml:14:11"),
+        "{report}"
+    );
+}
