@@ -354,7 +354,8 @@ impl Visit<'_> {
         if let Some(route) = route {
             respond::edit(headers, route);
         }
-        if !self.preflighted && !(websocket && self.tunnelled) {
+        let whole = self.preflighted || (websocket && self.tunnelled);
+        if !whole {
             let tls = self.visitor.peer.tls.is_some();
             respond::protect(headers, self.gate, route, origin, tls);
         }

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 pub use crate::policy::framing::check_framing;
 use crate::policy::identity::IdentityNames;
 use crate::policy::reserved::{
-    ANSWERED_BY, BELIEVED, BELIEVED_PREFIXES, HOP_BY_HOP, JUDGED_BY, NEVER_TRAILING,
+    ANSWERED_BY, BELIEVED, BELIEVED_OTHER, BELIEVED_X, HOP_BY_HOP, JUDGED_BY, NEVER_TRAILING,
     NEVER_TRAILING_PREFIXES,
 };
 
@@ -243,12 +243,12 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 /// Whether the name begins like one that some server believes.
 fn is_believed(name: &str) -> bool {
-    matches!(
-        name.as_bytes().first(),
-        Some(b'c' | b'r' | b's' | b't' | b'x')
-    ) && BELIEVED_PREFIXES
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    let beginnings = match name.as_bytes().first() {
+        Some(b'x') => BELIEVED_X,
+        Some(b'c' | b'r' | b's' | b't') => BELIEVED_OTHER,
+        Some(_) | None => return false,
+    };
+    beginnings.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn names<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {

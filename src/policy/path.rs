@@ -150,15 +150,14 @@ impl<'a> CanonicalPath<'a> {
     ///
     /// Both are whole segments without a trailing slash, `strip` decoded and `add` as it is sent.
     /// A path that does not begin with `strip` keeps its front. The result begins with `/` and is
-    /// as canonical as the path was, since only whole segments come and go.
+    /// as canonical as the path was, since only whole segments come and go. Nothing left is `/`.
     #[must_use]
     pub fn rewritten(&self, strip: Option<&str>, add: Option<&str>) -> Cow<'_, str> {
         let rest = strip.map_or(self.raw(), |prefix| self.without(prefix));
-        match (add, rest) {
-            (None | Some(""), "") => Cow::Borrowed("/"),
-            (None | Some(""), rest) => Cow::Borrowed(rest),
-            (Some(add), "") => Cow::Owned(format!("{add}/")),
-            (Some(add), rest) => Cow::Owned(format!("{add}{rest}")),
+        match (add.unwrap_or_default(), rest) {
+            ("", "") => Cow::Borrowed("/"),
+            ("", rest) => Cow::Borrowed(rest),
+            (add, rest) => Cow::Owned(format!("{add}{rest}")),
         }
     }
 
@@ -189,8 +188,21 @@ fn is_plain(path: &str) -> bool {
     path.bytes().all(|byte| {
         let plain = match byte {
             b'/' | b'.' => previous != b'/',
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
-            _ => b"-_~!$&'()*+,=:@".contains(&byte),
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'_'
+            | b'~'
+            | b'!'
+            | b'$'
+            | b'&'
+            | b'\''
+            | b'('..=b','
+            | b':'
+            | b'='
+            | b'@' => true,
+            _ => false,
         };
         previous = byte;
         plain
@@ -468,6 +480,8 @@ mod tests {
         assert_eq!(rewritten("/api/x", None, None), "/api/x");
         assert_eq!(rewritten("/a/b/c", Some("/a/b"), None), "/c");
         assert_eq!(rewritten("/x", Some(""), Some("")), "/x");
+        assert_eq!(rewritten("/api", Some("/api"), Some("/v2")), "/v2");
+        assert_eq!(rewritten("/api/", Some("/api"), Some("/v2")), "/v2/");
     }
 
     /// Paths made of what attackers make them of.

@@ -62,12 +62,8 @@ pub(super) const BELIEVED: &[&str] = &[
     "x-sendfile-type",
 ];
 
-/// Beginnings of such names.
-pub(super) const BELIEVED_PREFIXES: &[&str] = &[
-    "cf-access-",
-    "remote-",
-    "ssl-client-",
-    "tailscale-",
+/// Beginnings of such names, those that begin with `x`.
+pub(super) const BELIEVED_X: &[&str] = &[
     "x-amzn-oidc-",
     "x-auth-",
     "x-authenticated-",
@@ -84,6 +80,9 @@ pub(super) const BELIEVED_PREFIXES: &[&str] = &[
     "x-vouch-",
     "x-webauth-",
 ];
+
+/// Beginnings of such names, the others.
+pub(super) const BELIEVED_OTHER: &[&str] = &["cf-access-", "remote-", "ssl-client-", "tailscale-"];
 
 /// What the gateway judged by, or the app frames by. `Connection` cannot take these away, and no
 /// other spelling of them passes.

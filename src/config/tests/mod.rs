@@ -1,6 +1,7 @@
 //! Whole files, good and bad: what `load` makes of them and what it says.
 
 mod auth;
+mod cors;
 mod doors;
 mod layers;
 mod routes;
