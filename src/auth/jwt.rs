@@ -68,9 +68,10 @@ impl<'a> Unverified<'a> {
         self.kid.as_deref()
     }
 
-    /// Whether the set has a key to try for this token.
+    /// Whether the set has the key that this token names, or one to try. Where it has not, a later
+    /// set may.
     pub(crate) fn has_key_in(&self, keys: &KeySet) -> bool {
-        keys.fitting(self.algorithm, self.kid()).next().is_some()
+        keys.names(self.kid()) || keys.fitting(self.algorithm, self.kid()).next().is_some()
     }
 
     /// What the payload says before anything is verified. Good to refuse by, never to let in by.
@@ -101,9 +102,21 @@ impl<'a> Unverified<'a> {
         }
         Err(if tried {
             self.bad_signature()
+        } else if keys.names(self.kid()) {
+            self.other_algorithm()
         } else {
             self.key_unknown()
         })
+    }
+
+    fn other_algorithm(&self) -> Denial {
+        let note = format!(
+            "the key {} is published for another algorithm than {}",
+            quoted(self.kid().unwrap_or_default()),
+            algorithm_name(self.algorithm)
+        );
+        let detail = "the token's `alg` is not the one that its key is for";
+        refuse(Code::TokenAlgorithm, detail).note(note)
     }
 
     fn is_signed_by(&self, key: &Key, signature: &Vec<u8>) -> bool {
@@ -367,7 +380,7 @@ mod tests {
         };
         let header = r#"{"alg":"HS256","kid":"k1"}"#;
         let refusal = verify(&with_header(header), &both, &keys).unwrap_err();
-        assert_eq!(refusal.code(), Code::TokenKeyUnknown);
+        assert_eq!(refusal.code(), Code::TokenAlgorithm);
     }
 
     #[test]

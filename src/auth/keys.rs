@@ -374,6 +374,11 @@ impl KeySet {
             .take(limit)
     }
 
+    /// Whether a published key has this id, whatever its algorithm.
+    pub(crate) fn names(&self, kid: Option<&str>) -> bool {
+        self.by_kid && kid.is_some() && self.keys.iter().any(|key| key.kid.as_deref() == kid)
+    }
+
     /// Whether every key of `other` is here still: nothing verified with it became wrong.
     pub(crate) fn keeps_all_of(&self, other: &Self) -> bool {
         other.keys.iter().all(|key| self.keys.contains(key))
