@@ -18,6 +18,7 @@ use crate::admin::dashboard::Dashboard;
 use crate::admin::inspect::RouteRow;
 use crate::admin::status::Status;
 use crate::clock;
+use crate::telemetry::{ELSEWHERE, Refusal};
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -94,6 +95,18 @@ pub(super) struct RouteAnswer {
     pub(super) observed: u64,
 }
 
+/// `/api/routes`.
+#[derive(Debug, Serialize)]
+struct Listed {
+    routes: Vec<RouteAnswer>,
+}
+
+/// `/api/refusals`, the newest first.
+#[derive(Debug, Serialize)]
+struct Remembered<'a> {
+    refusals: Vec<&'a Refusal>,
+}
+
 /// Answers one request, by its head alone. It came to a listener that is `bound` there, and
 /// reached it at its `local` address.
 pub(super) fn answer(
@@ -147,11 +160,16 @@ fn show(state: &AdminState, page: Page<'_>) -> Response<Full<Bytes>> {
         Page::Dashboard => dashboard(state),
         Page::Style => ok("text/css; charset=utf-8", include_str!("style.css")),
         Page::Status => as_json(StatusCode::OK, &status(state)),
-        Page::Routes => as_json(StatusCode::OK, &json!({ "routes": routes(state) })),
+        Page::Routes => as_json(
+            StatusCode::OK,
+            &Listed {
+                routes: routes(state),
+            },
+        ),
         Page::Refusals => {
             let refusals = state.metrics.refusals().latest(LISTED);
-            let refusals: Vec<_> = refusals.iter().map(|known| &**known).collect();
-            as_json(StatusCode::OK, &json!({ "refusals": refusals }))
+            let refusals = refusals.iter().map(|known| &**known).collect();
+            as_json(StatusCode::OK, &Remembered { refusals })
         }
         Page::Why(request_id) => why(state, request_id),
         Page::Nothing => problem(
@@ -177,10 +195,19 @@ fn status(state: &AdminState) -> Status {
     Status::of(&state.metrics, state.inspect.is_draining(), clock::now())
 }
 
+/// Every route with its counts, and last what was counted of no route.
 fn routes(state: &AdminState) -> Vec<RouteAnswer> {
     let counts = state.metrics.route_counts();
     let by_label: HashMap<&str, _> = counts.iter().map(|count| (&*count.route, count)).collect();
-    let rows = state.inspect.routes().into_iter().map(|row| {
+    let elsewhere = RouteRow {
+        route: ELSEWHERE.to_owned(),
+        to: "refused".to_owned(),
+        access: String::new(),
+        cors: None,
+        observes: false,
+    };
+    let rows = state.inspect.routes().into_iter().chain([elsewhere]);
+    rows.map(|row| {
         let count = by_label.get(row.route.as_str());
         RouteAnswer {
             requests: count.map_or(0, |count| count.requests),
@@ -188,13 +215,15 @@ fn routes(state: &AdminState) -> Vec<RouteAnswer> {
             observed: count.map_or(0, |count| count.observed),
             row,
         }
-    });
-    rows.collect()
+    })
+    .collect()
 }
 
 fn dashboard(state: &AdminState) -> Response<Full<Bytes>> {
     let mut routes = routes(state);
+    let elsewhere = routes.pop();
     routes.truncate(ROUTES_ON_PAGE);
+    routes.extend(elsewhere);
     let page = Dashboard {
         status: &status(state),
         routes: &routes,

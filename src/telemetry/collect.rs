@@ -180,10 +180,13 @@ fn routes(page: &mut Page, tables: &Tables) {
     all.dedup_by(|a, b| a.label == b.label);
     // A route that nothing was asked of has no samples yet: ten thousand routes are a small page.
     all.push(&tables.elsewhere);
+    let is_elsewhere = |route: &RouteMetrics| std::ptr::eq(route, &raw const *tables.elsewhere);
     page.add(&names::REQUESTS, |samples| {
         for route in &all {
             for (method, by_status) in route.by_method() {
-                for (status, count) in by_status.read() {
+                // Those that no route was found for are shown from the start, as an anchor.
+                let always = method == "read" && is_elsewhere(route);
+                for (status, count) in by_status.read(always) {
                     samples.add(&[&route.label, method, status], count);
                 }
             }
@@ -210,7 +213,7 @@ fn routes(page: &mut Page, tables: &Tables) {
             samples.add(&[label], true);
         }
     });
-    all.retain(|route| route.is_used());
+    all.retain(|route| route.is_used() || is_elsewhere(route));
     page.add(&names::GATEWAY_SECONDS, |samples| {
         for route in &all {
             samples.observed(&[&route.label], &route.gateway_seconds.read());
@@ -218,7 +221,7 @@ fn routes(page: &mut Page, tables: &Tables) {
     });
     page.add(&names::APP_SECONDS, |samples| {
         let read = all.iter().map(|route| (route, route.app_seconds.read()));
-        for (route, read) in read.filter(|(_, read)| read.count > 0) {
+        for (route, read) in read.filter(|(route, read)| read.count > 0 || is_elsewhere(route)) {
             samples.observed(&[&route.label], &read);
         }
     });
@@ -514,6 +517,32 @@ mod tests {
     }
 
     #[test]
+    fn what_dashboards_ask_for_is_there_before_the_first_request() {
+        let metrics = Metrics::new(Log::none(), NOW);
+        bind(&metrics, &[route("/a").cors("web")], &["token"]);
+        let page = metrics.render().unwrap();
+        let later = [
+            &names::DENIALS,
+            &names::OBSERVED_DENIALS,
+            &names::ROUTE_OBSERVES,
+        ];
+        for metric in names::ALL
+            .iter()
+            .filter(|metric| !later.iter().any(|one| one.name == metric.name))
+        {
+            let told_by_others = ["_upstream_", "_jwks_", "_certificate_"];
+            let histogram = metric.kind == Kind::Histogram;
+            if histogram || !told_by_others.iter().any(|part| metric.name.contains(part)) {
+                assert!(
+                    page.contains(&format!("# TYPE {} ", metric.name)),
+                    "{}",
+                    metric.name
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_a_reload_removed_is_gone_and_what_it_kept_goes_on_counting() {
         let (metrics, _probe) = busy();
         let bound = bind(
@@ -562,6 +591,7 @@ mod tests {
         let page = metrics.render().unwrap();
         let line = r#"portcullis_route_observes{route="/a"} 1"#;
         assert_eq!(page.matches(line).count(), 1);
-        assert_eq!(page.matches("portcullis_request_bytes_total{").count(), 1);
+        let bytes = r#"portcullis_request_bytes_total{route="/a"}"#;
+        assert_eq!(page.matches(bytes).count(), 1);
     }
 }

@@ -306,7 +306,7 @@ impl Metrics {
         let count = |metrics: &RouteMetrics, observes| RouteCounts {
             route: Arc::clone(&metrics.label),
             requests: (metrics.by_method().iter())
-                .flat_map(|(_, by_status)| by_status.read())
+                .flat_map(|(_, by_status)| by_status.read(false))
                 .map(|(_, count)| count)
                 .sum(),
             refused: metrics.denials.read().map(|(_, count)| count).sum(),

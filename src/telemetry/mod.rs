@@ -32,5 +32,7 @@ pub use reading::{
     CertificateReading, JwksReading, Probe, Reading, ServerCounters, ServerCounts, ServerReading,
 };
 pub use refusals::{Refusal, Refusals};
-pub use tables::{AuthenticatorMetrics, ByStatus, MethodClass, PreflightMetrics, RouteMetrics};
+pub use tables::{
+    AuthenticatorMetrics, ByStatus, ELSEWHERE, MethodClass, PreflightMetrics, RouteMetrics,
+};
 pub use trace::{Step, StepVerdict, Trace};

@@ -85,9 +85,9 @@ impl ByStatus {
         }
     }
 
-    /// Status class and count. Empty while nothing was counted, all classes after that, so that
-    /// the first failure is seen as a step from 0.
-    pub(super) fn read(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    /// Status class and count. Empty while nothing was counted, unless `always`; all classes after
+    /// that, so that the first failure is seen as a step from 0.
+    pub(super) fn read(&self, always: bool) -> impl Iterator<Item = (&'static str, u64)> {
         let all = [
             ("1xx", self.informational.get()),
             ("2xx", self.success.get()),
@@ -95,7 +95,7 @@ impl ByStatus {
             ("4xx", self.client_error.get()),
             ("5xx", self.server_error.get()),
         ];
-        let used = all.iter().any(|(_, count)| *count > 0);
+        let used = always || all.iter().any(|(_, count)| *count > 0);
         let seldom = |name: &str, count: u64| name == "1xx" && count == 0;
         all.into_iter()
             .filter(move |(name, count)| used && !seldom(name, *count))
@@ -156,7 +156,7 @@ impl RouteMetrics {
     /// Whether a request was counted.
     pub(super) fn is_used(&self) -> bool {
         let by_method = self.by_method();
-        (by_method.iter()).any(|(_, by_status)| by_status.read().next().is_some())
+        (by_method.iter()).any(|(_, by_status)| by_status.read(false).next().is_some())
     }
 
     /// Method class and its requests by status.
@@ -221,7 +221,7 @@ pub(super) struct Tables {
 }
 
 /// The `route` label of requests that no route was found for; no route's label looks like this.
-pub(super) const ELSEWHERE: &str = "(none)";
+pub const ELSEWHERE: &str = "(none)";
 
 impl Default for Tables {
     fn default() -> Self {
