@@ -10,7 +10,7 @@ fn cors(more: &str) -> String {
 #[test]
 fn a_rule_without_good_origins_is_refused() {
     refused(
-        "[◆cors.other]\ncredentials = true\n",
+        "◆[cors.other]\ncredentials = true\n",
         &["origins", "is required"],
     );
     refused(&cors("origins = ◆[]"), &["must not be empty"]);
