@@ -289,7 +289,10 @@ pub(super) fn nearest<'c>(
     }
     let fold = |name: &str| name.to_lowercase().replace('-', "_");
     let wanted = fold(found);
-    let reach = (wanted.chars().count() / 3).clamp(1, 3);
+    let reach = match wanted.chars().count() {
+        0 | 1 => 0,
+        length => (length / 3).clamp(1, 3),
+    };
     candidates
         .into_iter()
         .filter(|candidate| candidate.len() <= LONGEST)
@@ -337,6 +340,7 @@ mod tests {
             Some("merge_slashes")
         );
         assert_eq!(nearest("HTTPS", ["https"]), Some("https"));
+        assert_eq!(nearest("b", ["a"]), None);
         assert_eq!(nearest("zebra", ["http", "https", "admin"]), None);
         assert_eq!(nearest(&"a".repeat(5000), ["https"]), None);
     }

@@ -350,3 +350,12 @@ proptest! {
         let _ = load_with(&format!("{GOOD}\n[auth.more]\ntype = \"jwt\"\n{key} = {value}\nsecret = {value}\nrequire = {value}\nsources = {value}\n"), &[]);
     }
 }
+
+#[test]
+fn ten_thousand_routes_load_in_a_moment() {
+    let routes: Vec<_> = (0..10_000)
+        .map(|index| route(&format!("/r{index}/{{id}}/"), ""))
+        .collect();
+    let loaded = good(&format!("{GOOD}{}", routes.concat()));
+    assert_eq!(loaded.policy.routes.all().len(), 10_001);
+}
