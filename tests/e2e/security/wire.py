@@ -59,7 +59,7 @@ class Request:
         line = head.split(b"\r\n", 1)[0].decode("latin-1")
         self.method, self.target, _ = line.split(" ")
         self.body, self.trailers, self.partial, self.chunked = b"", [], False, False
-        self.early = b""
+        self.early, self.ended = b"", False
 
     def all(self, name):
         """Every value of a header; names compared as WSGI folds them."""
@@ -173,8 +173,9 @@ class StrictUpstream(Listener):
                 request.number = next(self._numbers)
                 self.requests.append(request)
                 if [value for value in request.all("upgrade") if value.lower() == "websocket"]:
-                    self.tunnel(request, connection, bytes(buffer))
-                    return
+                    if self.tunnel(request, connection, bytes(buffer)):
+                        return
+                    continue
                 if self.on_head and self.on_head(request, connection):
                     return
                 if request.all("expect"):
@@ -222,18 +223,23 @@ class StrictUpstream(Listener):
                 self.partials.append(bytes(buffer))
 
     def tunnel(self, request, connection, rest):
-        """101 and an echo, unless `replies` has something else for this path."""
+        """101 and an echo, unless `replies` has something else for this path; says whether the connection is a tunnel now."""
         name = request.target.split("?")[0].rsplit("/", 1)[-1]
         request.early = rest
         if name in self.replies:
             reply = self.replies[name]
-            connection.sendall(reply(request) if callable(reply) else reply)
+            reply = reply(request) if callable(reply) else reply
+            connection.sendall(reply)
+            if not reply.startswith(b"HTTP/1.1 101"):
+                return False
         else:
             connection.sendall(switching(request) + rest)
         with contextlib.suppress(OSError):
             while block := connection.recv(65536):
                 request.body += block
                 connection.sendall(block)
+        request.ended = True
+        return True
 
 
 def accept_for(key):
@@ -283,7 +289,7 @@ def parse_answers(data, methods=()):
         head, found, rest = data.partition(b"\r\n\r\n")
         assert found, f"half an answer's head: {data[:300]!r}"
         lines = head.split(b"\r\n")
-        status = re.fullmatch(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?", lines[0])
+        status = re.fullmatch(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [^\r\n]*)?", lines[0])
         assert status, f"no status line: {lines[0]!r}"
         status = int(status.group(1))
         fields = fields_of(lines[1:])
@@ -304,6 +310,7 @@ def parse_answers(data, methods=()):
             body, whole, rest = _dechunk(rest)
         elif "content-length" in named:
             assert len([1 for key, _ in fields if key.lower() == "content-length"]) == 1, head
+            assert named["content-length"].isdecimal(), head
             length = int(named["content-length"])
             body, rest = rest[:length], rest[length:]
             whole = len(body) == length
