@@ -1,19 +1,34 @@
 //! The command line: argv to exit code, one file a command, output through a given writer.
 
+mod ask;
+mod check;
+mod demo;
+mod explain;
+mod foresee;
+mod load;
+mod redact;
+
+mod routes;
 mod run;
+mod test;
+mod token;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::Problem;
 
+/// Exit code of a command line that makes no sense.
+const USAGE: u8 = 2;
+
 /// One binary and one file in front of Django and Flask apps.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, disable_help_subcommand = true)]
+#[command(name = "portcullis", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Arguments {
     /// The configuration.
     #[arg(
@@ -27,10 +42,63 @@ struct Arguments {
     command: Option<Command>,
 }
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done: run and demo stopped as told, check and test found nothing wrong, explain: the request would
+     pass, token inspect: an authenticator takes the token, why: the refusal was found
+  1  not so: mistakes in the configuration, an expectation that fails, a request that would be refused,
+     a token that nobody takes, a request id that is not known, an address that is taken
+  2  the command line makes no sense";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default).
     Run,
+    /// Show the gateway at work in front of a small built-in app, with nothing else installed.
+    Demo,
+    /// Read the file and everything it names, run its [[expect]], and print every mistake.
+    Check,
+    /// Run the file's [[expect]], without a network.
+    Test,
+    /// Say step by step what would come of a request, without sending it.
+    Explain(explain::Options),
+    /// Say why a recent request was refused, as the running gateway remembers it.
+    Why {
+        /// The id: X-Request-Id, `request_id` in the answer's body and in the log.
+        request_id: String,
+    },
+    /// Print the routes in the order in which they win.
+    Routes {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at a token.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    #[command(hide = true)]
+    Doctor(Later),
+    #[command(hide = true)]
+    Init(Later),
+    #[command(hide = true)]
+    Sessions(Later),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Decode a token, check it against the configured authenticators, say what is wrong with it.
+    Inspect {
+        /// The token, as it is or as it stands in a header; `-` reads it from stdin.
+        #[arg(allow_hyphen_values = true)]
+        token: String,
+    },
+}
+
+/// Whatever stands behind a command that is not here yet.
+#[derive(Debug, Args)]
+struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<OsString>,
 }
 
 /// Runs the command that the arguments name.
@@ -45,27 +113,117 @@ pub fn main(
     };
     let file = &arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(file, err),
+        Command::Run => run::run(file, err, &mut || {}),
+        Command::Demo => demo::run(out, err),
+        Command::Check => check::run(file, out, err),
+        Command::Test => test::run(file, out, err),
+        Command::Explain(options) => explain::run(file, &options, out, err),
+        Command::Why { request_id } => why::run(file, &request_id, out, err),
+        Command::Routes { json } => routes::run(file, json, out, err),
+        Command::Token(TokenCommand::Inspect { token }) => {
+            token::run(file, &token, &mut std::io::stdin().lock(), out, err)
+        }
+        Command::Doctor(_) => later("doctor", err),
+        Command::Init(_) => later("init", err),
+        Command::Sessions(_) => later("sessions", err),
     }
+}
+
+fn later(command: &str, err: &mut dyn Write) -> ExitCode {
+    complain(err, &format!("`{command}` is not in this version"));
+    ExitCode::from(USAGE)
 }
 
 fn usage_code(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let text = usage.render();
-    let told = if usage.use_stderr() {
-        write!(err, "{text}")
+    if usage.use_stderr() {
+        print(err, &text);
     } else {
-        write!(out, "{text}")
-    };
-    let _unread = told;
-    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+        print(out, &text);
+    }
+    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(USAGE))
+}
+
+/// Writes text. Whoever closed the other end of the pipe does not want to read it.
+fn print(to: &mut dyn Write, text: &dyn std::fmt::Display) {
+    let _unread = write!(to, "{text}").and_then(|()| to.flush());
+}
+
+/// Says on one line what is wrong.
+fn complain(err: &mut dyn Write, words: &dyn std::fmt::Display) {
+    print(err, &format_args!("portcullis: {words}\n"));
 }
 
 /// Prints every mistake; exit 1.
 fn problems(problems: &[Problem], err: &mut dyn Write) -> ExitCode {
     for problem in problems {
-        let _unread = writeln!(err, "{problem}");
+        print(err, &format_args!("error: {problem}\n"));
     }
-    let count = problems.len();
-    let _unread = writeln!(err, "{count} mistake{}", if count == 1 { "" } else { "s" });
+    print(err, &format_args!("{}\n", count(problems.len(), "error")));
     ExitCode::FAILURE
+}
+
+/// `1 route`, `2 routes`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exit code, stdout and stderr of a command line.
+    fn said(arguments: &[&str]) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let arguments = std::iter::once("portcullis").chain(arguments.iter().copied());
+        let code = main(arguments.map(OsString::from), &mut out, &mut err);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (code, text(out), text(err))
+    }
+
+    #[test]
+    fn help_names_every_command_and_the_exit_codes_and_nothing_that_is_not_here() {
+        let (code, out, _) = said(&["--help"]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        for command in [
+            "run", "check", "test", "explain", "why", "routes", "token", "demo",
+        ] {
+            assert!(out.contains(&format!("\n  {command} ")), "{command}");
+        }
+        assert!(out.contains("Exit codes:"));
+        assert!(!out.contains("doctor") && !out.contains("sessions"));
+    }
+
+    #[test]
+    fn a_command_of_a_later_version_says_so() {
+        for command in [
+            &["doctor", "--json"][..],
+            &["init", "--django", "manage.py"],
+            &["sessions", "list"],
+        ] {
+            let (code, _, err) = said(command);
+            assert_eq!(code, ExitCode::from(2));
+            assert!(err.contains("not in this version"), "{err}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_is_a_mistake_of_the_command_line() {
+        assert_eq!(said(&["no-such-command"]).0, ExitCode::from(2));
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_panic() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+        }
+        let arguments = ["portcullis", "--help"].map(OsString::from);
+        assert_eq!(main(arguments, &mut Closed, &mut Closed), ExitCode::SUCCESS);
+    }
 }

@@ -22,10 +22,10 @@ const ADMIN_LINGER: Duration = Duration::from_millis(50);
 /// How often the workers are looked after.
 const WATCHDOG: Duration = Duration::from_secs(1);
 
-/// Serves the configuration in `file`.
+/// Serves the configuration in `file`. `ready` is called once everything listens.
 ///
 /// Exit 0 after a drain; 1 when the configuration has mistakes or an address is taken.
-pub(super) fn run(file: &Path, err: &mut dyn Write) -> ExitCode {
+pub(super) fn run(file: &Path, err: &mut dyn Write, ready: &mut dyn FnMut()) -> ExitCode {
     let mut loaded = match reload::load(file) {
         Ok(loaded) => loaded,
         Err(problems) => return super::problems(&problems, err),
@@ -33,7 +33,7 @@ pub(super) fn run(file: &Path, err: &mut dyn Write) -> ExitCode {
     let log = match log::init(&loaded.settings.log) {
         Ok(guard) => Arc::new(guard),
         Err(error) => {
-            let _unread = writeln!(err, "portcullis: the log cannot be started: {error}");
+            super::complain(err, &format_args!("the log cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -46,11 +46,11 @@ pub(super) fn run(file: &Path, err: &mut dyn Write) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    match serve(file, first, metrics, &log) {
+    match serve(file, first, &metrics, &log, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            let _unread = writeln!(err, "portcullis: {error}");
+            super::complain(err, &error);
             ExitCode::FAILURE
         }
     }
@@ -59,8 +59,9 @@ pub(super) fn run(file: &Path, err: &mut dyn Write) -> ExitCode {
 fn serve(
     file: &Path,
     first: crate::gateway::Snapshot,
-    metrics: Arc<Metrics>,
+    metrics: &Arc<Metrics>,
     log: &Arc<LogGuard>,
+    ready: &mut dyn FnMut(),
 ) -> Result<(), Box<dyn std::error::Error>> {
     let settings = first.settings.server.clone();
     let bound = server::bind(&settings)?;
@@ -75,13 +76,13 @@ fn serve(
     }
     tracing::info!(door = "admin", address = %admin.local_addr()?, "listening");
     first.report_certificates();
-    let gateway = Arc::new(Gateway::new(first, Arc::clone(&metrics)));
+    let gateway = Arc::new(Gateway::new(first, Arc::clone(metrics)));
     let probe: Weak<dyn Probe> = Arc::downgrade(&(Arc::clone(&gateway) as Arc<dyn Probe>));
     metrics.ask(probe);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(keep(file, &gateway, log, bound, admin));
+    let ended = runtime.block_on(keep(file, &gateway, log, (bound, admin), ready));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
@@ -91,8 +92,8 @@ async fn keep(
     file: &Path,
     gateway: &Arc<Gateway>,
     log: &Arc<LogGuard>,
-    bound: server::Bound,
-    admin: std::net::TcpListener,
+    (bound, admin): (server::Bound, std::net::TcpListener),
+    ready: &mut dyn FnMut(),
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -113,6 +114,7 @@ async fn keep(
     let serving = bound.serve(gateway, gateway.snapshot().settings.server.workers)?;
     let mut watchdog = tokio::time::interval(WATCHDOG);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    ready();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

@@ -386,7 +386,12 @@ pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Denial
 }
 
 /// The id of a trusted proxy, or a new one (`UUIDv7`, RFC 9562 §5.7).
-fn request_id(gate: &Snapshot, trusted: bool, headers: &HeaderMap, now: Timestamp) -> HeaderValue {
+pub(crate) fn request_id(
+    gate: &Snapshot,
+    trusted: bool,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> HeaderValue {
     let theirs = trusted
         .then(|| headers.get(&gate.policy.request_id))
         .flatten();
@@ -407,7 +412,7 @@ fn is_plain_id(id: &[u8]) -> bool {
 }
 
 /// The client's trace context where it is valid, or a new one (W3C Trace Context §3.2).
-fn traceparent(headers: &HeaderMap) -> HeaderValue {
+pub(crate) fn traceparent(headers: &HeaderMap) -> HeaderValue {
     let mut sent = headers.get_all("traceparent").iter();
     if let (Some(theirs), None) = (sent.next(), sent.next())
         && is_traceparent(theirs.as_bytes())

@@ -1,0 +1,56 @@
+//! `portcullis check`: reads the file and everything it names, and runs its `[[expect]]`.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{count, load, print, test};
+use crate::clock;
+use crate::gateway::Snapshot;
+
+/// Exit 0 when nothing is wrong; 1 with every mistake otherwise. Warnings change nothing.
+pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    let (gate, warnings) = match load::gateway(file, err) {
+        Ok(built) => built,
+        Err(code) => return code,
+    };
+    for warning in &warnings {
+        print(err, &format_args!("warning: {warning}\n"));
+    }
+    for warning in gate.tls.warnings(clock::now()) {
+        print(err, &format_args!("warning: {warning}\n"));
+    }
+    let results = match test::results(&gate) {
+        Ok(results) => results,
+        Err(error) => {
+            super::complain(err, &error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let failed: Vec<_> = results.iter().filter(|one| !one.holds()).collect();
+    for result in &failed {
+        print(err, &format_args!("error: {result}\n"));
+    }
+    if !failed.is_empty() {
+        let line = format_args!("{}\n", count(failed.len(), "error"));
+        print(err, &line);
+        return ExitCode::FAILURE;
+    }
+    print(out, &format_args!("{}\n", summary(file, &gate)));
+    ExitCode::SUCCESS
+}
+
+/// One line that says what is there.
+fn summary(file: &Path, gate: &Snapshot) -> String {
+    let name = file.file_name().unwrap_or(file.as_os_str());
+    let mut parts = vec![
+        count(gate.policy.routes.all().len(), "route"),
+        count(gate.settings.upstreams.len(), "upstream"),
+        count(gate.settings.authenticators.len(), "authenticator"),
+    ];
+    match gate.policy.expectations.len() {
+        0 => {}
+        some => parts.push(format!("{} that hold", count(some, "expectation"))),
+    }
+    format!("{} is fine: {}", name.to_string_lossy(), parts.join(", "))
+}

@@ -1,0 +1,106 @@
+//! `portcullis explain METHOD URL`: what would come of a request, step by step, and why.
+
+mod steps;
+mod tell;
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::ask::{Ask, Wish, header};
+use super::foresee::{Foreseen, Outcome, foresee};
+use super::{complain, load, print};
+use crate::clock;
+use crate::gateway::Snapshot;
+use crate::pipeline::judge::Who;
+
+/// What to explain.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// GET, POST, …
+    method: String,
+    /// The whole address, such as <https://localhost:8443/api/>.
+    url: String,
+    /// A request header, as with curl. May be given more than once.
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "NAME: VALUE",
+        allow_hyphen_values = true
+    )]
+    headers: Vec<String>,
+    /// A WebSocket handshake: adds the headers that make it one.
+    #[arg(long)]
+    websocket: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// The address that the request comes from.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    from: IpAddr,
+}
+
+/// Exit 0 when the request would pass, 1 when it would be refused or the configuration has
+/// mistakes, 2 when it is no request.
+pub(super) fn run(
+    file: &Path,
+    options: &Options,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> ExitCode {
+    let gate = match load::gateway(file, err) {
+        Ok((gate, _)) => gate,
+        Err(code) => return code,
+    };
+    let ask = match ask(options, &gate) {
+        Ok(ask) => ask,
+        Err(words) => {
+            complain(err, &words);
+            return ExitCode::from(super::USAGE);
+        }
+    };
+    let now = clock::now();
+    let work = foresee(&gate, &ask, Who::Bearer, now);
+    let mut foreseen = match load::with_keys(&gate, work) {
+        Ok(foreseen) => foreseen,
+        Err(error) => {
+            complain(err, &error);
+            return ExitCode::FAILURE;
+        }
+    };
+    steps::add(&mut foreseen, &gate, &ask);
+    let told = tell::Told {
+        foreseen: &foreseen,
+        ask: &ask,
+        gate: &gate,
+    };
+    if options.json {
+        print(out, &format_args!("{:#}\n", told.json()));
+    } else {
+        print(out, &told);
+    }
+    exit(&foreseen)
+}
+
+fn ask(options: &Options, gate: &Snapshot) -> Result<Ask, String> {
+    let headers = options.headers.iter().map(|text| header(text));
+    let wish = Wish {
+        method: &options.method,
+        url: &options.url,
+        headers: headers.collect::<Result<_, _>>()?,
+        websocket: options.websocket,
+        from: options.from,
+        by_port: true,
+    };
+    wish.ask(gate)
+}
+
+fn exit(foreseen: &Foreseen) -> ExitCode {
+    match foreseen.outcome {
+        Outcome::Forward { .. } | Outcome::Answer { .. } => ExitCode::SUCCESS,
+        Outcome::Refused { .. } => ExitCode::FAILURE,
+    }
+}

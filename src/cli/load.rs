@@ -1,0 +1,74 @@
+//! What the commands that serve nothing need of the configuration: it, or the gateway it makes.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{self, Loaded, Problem, ProcessEnvironment};
+use crate::gateway::Snapshot;
+use crate::reload;
+use crate::telemetry::{Log, Metrics};
+
+/// How long a command waits for the keys that the configuration names by URL.
+const KEYS: Duration = Duration::from_secs(5);
+/// How often it looks whether they are there.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Reads the file. Prints every mistake where there is one, and gives the exit code.
+pub(super) fn configuration(file: &Path, err: &mut dyn Write) -> Result<Loaded, ExitCode> {
+    config::load(file, &ProcessEnvironment).map_err(|report| {
+        super::print(err, &format_args!("{report}\n"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds the gateway that the file asks for, without serving. Also gives the warnings.
+pub(super) fn gateway(
+    file: &Path,
+    err: &mut dyn Write,
+) -> Result<(Snapshot, Vec<Problem>), ExitCode> {
+    let mut loaded = configuration(file, err)?;
+    let warnings = std::mem::take(&mut loaded.warnings);
+    let metrics = Metrics::new(Log::default(), clock::now());
+    let gate = reload::build(loaded, None, &metrics)
+        .map_err(|problems| super::problems(&problems, err))?;
+    Ok((gate, warnings))
+}
+
+/// Runs a future to its end, with the keys that stand behind URLs loaded where they can be had in
+/// bounded time.
+pub(super) fn with_keys<T>(gate: &Snapshot, work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let keeper = Arc::clone(&gate.authenticators).keep_fresh(cancel.clone());
+        let keeper = tokio::spawn(keeper);
+        let _late = tokio::time::timeout(KEYS, keys_are_there(gate)).await;
+        let done = work.await;
+        cancel.cancel();
+        keeper.abort();
+        done
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(done)
+}
+
+/// Waits until every JWKS is loaded, or has failed to load.
+async fn keys_are_there(gate: &Snapshot) {
+    let waits = || {
+        let known = gate.authenticators.jwks();
+        known
+            .iter()
+            .any(|set| set.age.is_none() && set.failures == 0)
+    };
+    while waits() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
