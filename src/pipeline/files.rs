@@ -1,7 +1,9 @@
 //! Answers from a folder. Ranges, conditions and types are tower-http's business; which file a
 //! path means is settled here.
 
-use http::{Method, Request, Response, Uri};
+use std::io;
+
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use tower_http::services::ServeDir;
 
@@ -83,16 +85,24 @@ async fn look_up(
     *request.method_mut() = method.clone();
     *request.headers_mut() = headers.clone();
     let mut service = ServeDir::new(&files.dir).append_index_html_on_directories(false);
-    let answer = service
-        .try_call(request)
-        .await
-        .map_err(|error| failed(&error))?;
-    if answer.status() == http::StatusCode::NOT_FOUND {
-        return Ok(None);
-    }
+    let answer = match service.try_call(request).await {
+        Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
+        Ok(answer) => answer,
+        Err(error) if is_absence(&error) => return Ok(None),
+        Err(error) => return Err(failed(&error)),
+    };
     let (head, body) = answer.into_parts();
     Ok(Some(Response::from_parts(
         head,
         Body::file(body.boxed_unsync()),
     )))
+}
+
+/// Whether the system said that there is no such file, in whichever words: a name longer than any
+/// file's is no failure of the disk.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
 }

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
@@ -36,6 +37,10 @@ const RESETS: usize = 32;
 const LOCAL_RESETS: usize = 64;
 /// How often a silent client is asked whether it is there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// A client that is told to go away answers by a ping. One that has no stream open and stays
+/// silent for this long during a drain is not waited for: it is idle and does not even read.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Spawns streams as tasks that the worker owns.
 #[derive(Clone, Debug)]
@@ -101,6 +106,10 @@ impl Drop for Busy {
     }
 }
 
+fn after(wait: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::from_std(clock::monotonic()) + wait
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer)
 where
@@ -145,24 +154,27 @@ where
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut begins = pin!(worker.drain.begins());
     let mut timer = pin!(tokio::time::sleep(keep_alive));
-    let (mut watching, mut told) = (false, false);
+    let (mut watching, mut told, mut over) = (false, false, false);
     let served = poll_fn(|cx| {
-        if !told && (!watching || worker.drain.has_begun()) {
+        if !over && (!watching || worker.drain.has_begun()) {
             watching = true;
             if begins.as_mut().poll(cx).is_ready() {
+                over = true;
                 told = true;
                 connection.as_mut().graceful_shutdown();
+                timer.as_mut().reset(after(FAREWELL));
             }
         }
-        if !told && timer.as_mut().poll(cx).is_ready() {
-            let left = keep_alive.saturating_sub(activity.idle());
-            if left.is_zero() {
+        let allowed = if over { FAREWELL } else { keep_alive };
+        while (over || !told) && timer.as_mut().poll(cx).is_ready() {
+            let left = allowed.saturating_sub(activity.idle());
+            if !left.is_zero() {
+                timer.as_mut().reset(after(left));
+            } else if over {
+                return Poll::Ready(Ok(()));
+            } else {
                 told = true;
                 connection.as_mut().graceful_shutdown();
-            } else {
-                let deadline = tokio::time::Instant::from_std(clock::monotonic()) + left;
-                timer.as_mut().reset(deadline);
-                let _armed = timer.as_mut().poll(cx);
             }
         }
         connection.as_mut().poll(cx)

@@ -191,7 +191,7 @@ def test_http2_and_http1_are_both_spoken(gate):
 
 
 def test_what_is_forwarded_is_byte_for_byte_what_was_matched(raw_gate, recording):
-    for target in (b"/a%20b?x=%2f%2F", b"/~tilde/a;b=c", b"/?", b"/%41", b"/a?b?c&d=[]"):
+    for target in (b"/a%20b?x=%2f%2F", b"/~tilde/a%3Bb=c", b"/?", b"/%41", b"/a?b?c&d=[]"):
         with over_plain(raw_gate) as raw:
             raw.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert raw.answer().status == 200
@@ -394,22 +394,3 @@ def test_a_full_upstream_answers_503_after_the_queue_time(gateway):
             refused(gate.get("/"), 503, "upstream_busy")
             assert time.monotonic() - started < 2
             assert busy.answer().status == 200
-
-
-def test_the_apps_cookies_are_repaired_where_the_file_says_so(gateway):
-    answer = OK.replace(
-        b"\r\n\r\n", b"\r\nSet-Cookie: session=1; Path=/\r\nSet-Cookie: other=2; Path=/; Secure\r\n\r\n", 1
-    )
-    with RawUpstream(answer=answer) as upstream:
-        toml = """
-[upstream.app]
-servers = ["{raw}"]
-cookies = { secure = true, http_only = true, same_site = "lax" }
-"""
-        gate = gateway(toml + ROUTE, raw=upstream.url)
-        for cookie in gate.get("/").headers.get_list("set-cookie"):
-            assert (
-                cookie.lower().count("secure") == 1
-                and "httponly" in cookie.lower()
-                and "samesite=lax" in cookie.lower()
-            )

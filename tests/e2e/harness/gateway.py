@@ -87,10 +87,10 @@ class Gateway:
     # ---- the file ----
 
     def render(self, toml):
-        """Fills the places: `{https}`, `{http}`, `{plain}`, `{admin}`, and what was given by name."""
+        """Fills the places: `{https}`, `{http}`, `{plain}`, `{admin}`, `{folder}`, and what was given by name."""
         if toml and "[server]" not in toml:
             toml = SERVER + toml
-        for name, value in {**self.ports, **self.places}.items():
+        for name, value in {"folder": self.folder, **self.ports, **self.places}.items():
             toml = toml.replace("{" + name + "}", str(value))
         return toml
 

@@ -1,0 +1,1 @@
+"""The catalogue of attacks and faults as tests, judged by what reached a raw socket behind the gateway."""
