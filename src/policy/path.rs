@@ -264,16 +264,16 @@ fn judge_segments(decoded: &str) -> Result<(), AmbiguousPath> {
         if part.is_empty() && parts.peek().is_some() {
             return Err(AmbiguousPath::EmptySegment { segment });
         }
+        if part.chars().any(char::is_control) {
+            return Err(AmbiguousPath::Control { segment });
+        }
         // Some servers cut a segment at `;` after decoding it, so `..%3Bx` is a dot segment there.
-        let name = part.split(';').next().unwrap_or_default();
+        let name = part.split(';').next().unwrap_or_default().trim();
         if name == "." || name == ".." {
             return Err(AmbiguousPath::DotSegment { segment });
         }
-        if part.starts_with(' ') || part.ends_with(' ') {
+        if part.starts_with(char::is_whitespace) || part.ends_with(char::is_whitespace) {
             return Err(AmbiguousPath::BlankAtEdge { segment });
-        }
-        if part.chars().any(char::is_control) {
-            return Err(AmbiguousPath::Control { segment });
         }
         if has_escape(part) {
             return Err(AmbiguousPath::EncodedTwice { segment });
@@ -386,6 +386,18 @@ mod tests {
 
     #[test]
     fn blanks_pass_encoded_and_inside_a_name_only() {
+        assert!(matches!(
+            refused("/a%C2%A0"),
+            AmbiguousPath::BlankAtEdge { .. }
+        ));
+        assert!(matches!(
+            refused("/..%20%3Bx"),
+            AmbiguousPath::DotSegment { .. }
+        ));
+        assert!(matches!(
+            refused("/%C2%A0.."),
+            AmbiguousPath::DotSegment { .. }
+        ));
         assert_eq!(
             CanonicalPath::parse("/a%20b", false).unwrap().decoded(),
             "/a b"
