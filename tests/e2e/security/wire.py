@@ -374,7 +374,7 @@ def settled(raw, methods):
         return 0.5
     if len(answers) < max(1, len(list(methods))) or not all(answer.whole for answer in answers):
         return 0.5
-    return 1.5 if any("close" in (answer.get("connection") or "").lower() for answer in answers) else 0.05
+    return 1.5 if any("close" in (answer.get("connection") or "").lower() for answer in answers) else 0.003
 
 
 def talk(client, data, quiet=None, longest=6.0, methods=()):
@@ -450,7 +450,9 @@ class Front:
         since = self.watch()
         with self.connect(door) as client:
             outcome = talk(client, data, **options)
-        outcome.arrived, outcome.faults, outcome.partials = since()
+            outcome.arrived, outcome.faults, outcome.partials = since()
+            while not outcome.closed and (late := poll(client.socket, 0.001)) != b"":
+                outcome.raw, outcome.closed = outcome.raw + (late or b""), late is None
         assert not outcome.faults, outcome
         for request in outcome.arrived:
             beyond_doubt(request)
