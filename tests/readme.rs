@@ -326,3 +326,34 @@ fn what_the_documents_link_to_is_there() {
         }
     }
 }
+
+#[test]
+fn the_files_for_prometheus_name_metrics_and_labels_that_are_there() {
+    let mut named = 0;
+    for file in ["portcullis.rules.yml", "rules_test.yml"] {
+        let text = read(&format!("deploy/prometheus/{file}"));
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        for word in words.filter(|word| word.starts_with("portcullis_")) {
+            let base = word.trim_end_matches("_bucket");
+            assert!(
+                names::ALL.iter().any(|metric| metric.name == base),
+                "{file}: {word}"
+            );
+            named += 1;
+        }
+        for code in text.split("code=").skip(1) {
+            let text = code
+                .trim_start_matches(['~', '"'])
+                .split('"')
+                .next()
+                .unwrap();
+            for code in text.split('|').filter(|code| *code != "ok") {
+                assert!(
+                    Code::ALL.iter().any(|known| known.as_str() == code),
+                    "{file}: {code}"
+                );
+            }
+        }
+    }
+    assert!(named > 10);
+}
