@@ -4,13 +4,19 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{count, load, print, test};
+use super::load::{self, Built};
+use super::{count, print, test};
 use crate::clock;
+use crate::config::Problem;
 use crate::gateway::Snapshot;
 
 /// Exit 0 when nothing is wrong; 1 with every mistake otherwise. Warnings change nothing.
 pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
-    let (gate, warnings) = match load::gateway(file, err) {
+    let Built {
+        gate,
+        warnings,
+        places,
+    } = match load::gateway(file, err) {
         Ok(built) => built,
         Err(code) => return code,
     };
@@ -29,7 +35,8 @@ pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit
     };
     let failed: Vec<_> = results.iter().filter(|one| !one.holds()).collect();
     for result in &failed {
-        print(err, &format_args!("error: {result}\n"));
+        let problem = Problem::at_key(&places, &result.key(), result.to_string());
+        print(err, &format_args!("error: {problem}\n"));
     }
     if !failed.is_empty() {
         let line = format_args!("{}\n", count(failed.len(), "error"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Loaded, Problem, ProcessEnvironment};
+use crate::config::{self, Loaded, Places, Problem, ProcessEnvironment};
 use crate::gateway::Snapshot;
 use crate::reload;
 use crate::telemetry::{Log, Metrics};
@@ -27,17 +27,31 @@ pub(super) fn configuration(file: &Path, err: &mut dyn Write) -> Result<Loaded, 
     })
 }
 
-/// Builds the gateway that the file asks for, without serving. Also gives the warnings.
-pub(super) fn gateway(
-    file: &Path,
-    err: &mut dyn Write,
-) -> Result<(Snapshot, Vec<Problem>), ExitCode> {
+/// A gateway that serves nothing.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The gateway.
+    pub(super) gate: Snapshot,
+    /// What works and should not stay.
+    pub(super) warnings: Vec<Problem>,
+    /// Where each key stands.
+    pub(super) places: Places,
+}
+
+/// Builds the gateway that the file asks for, without serving. Prints every mistake where there is
+/// one, and gives the exit code.
+pub(super) fn gateway(file: &Path, err: &mut dyn Write) -> Result<Built, ExitCode> {
     let mut loaded = configuration(file, err)?;
     let warnings = std::mem::take(&mut loaded.warnings);
+    let places = loaded.places.clone();
     let metrics = Metrics::new(Log::default(), clock::now());
     let gate = reload::build(loaded, None, &metrics)
         .map_err(|problems| super::problems(&problems, err))?;
-    Ok((gate, warnings))
+    Ok(Built {
+        gate,
+        warnings,
+        places,
+    })
 }
 
 /// Runs a future to its end, with the keys that stand behind URLs loaded where they can be had in

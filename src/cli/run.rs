@@ -19,6 +19,9 @@ use crate::{admin, server};
 
 /// How long the admin address stays up after the last request, so that a probe sees the 503.
 const ADMIN_LINGER: Duration = Duration::from_millis(50);
+/// What Ctrl-C means while the gateway is stopping. Another SIGTERM means nothing new: supervisors
+/// send it twice, to the process and to its group.
+const CUT_OFF: &str = "interrupted while stopping: what was in flight is cut off";
 /// How often the workers are looked after.
 const WATCHDOG: Duration = Duration::from_secs(1);
 
@@ -137,7 +140,11 @@ async fn keep(
     let limit = gateway.snapshot().settings.server.timeouts.drain;
     tracing::info!(?limit, "draining");
     gateway.begin_drain();
-    tokio::task::spawn_blocking(move || serving.stop(limit)).await?;
+    let stopping = tokio::task::spawn_blocking(move || serving.stop(limit));
+    tokio::select! {
+        stopped = stopping => stopped?,
+        _ = interrupt.recv() => return Err(CUT_OFF.into()),
+    }
     tokio::time::sleep(ADMIN_LINGER).await;
     reloader.stop();
     cancel.cancel();

@@ -25,7 +25,7 @@ use crate::policy::route::Route;
 /// Exit 0 when every expectation holds, 1 otherwise.
 pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let gate = match load::gateway(file, err) {
-        Ok((gate, _)) => gate,
+        Ok(built) => built.gate,
         Err(code) => return code,
     };
     let results = match results(&gate) {
@@ -37,7 +37,7 @@ pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit
     };
     for result in &results {
         let mark = if result.holds() { "ok" } else { "no" };
-        print(out, &format_args!("{mark}  {result}\n"));
+        print(out, &format_args!("{mark}  {}: {result}\n", result.key()));
     }
     let failed = results.iter().filter(|one| !one.holds()).count();
     let held = results.len() - failed;
@@ -70,6 +70,11 @@ pub(super) struct Tested {
 }
 
 impl Tested {
+    /// The key's path.
+    pub(super) fn key(&self) -> String {
+        format!("expect[{}]", self.index)
+    }
+
     /// Whether what came is what was expected.
     pub(super) fn holds(&self) -> bool {
         self.differences.is_empty()
@@ -79,12 +84,9 @@ impl Tested {
 impl fmt::Display for Tested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            index,
-            request,
-            caller,
-            ..
+            request, caller, ..
         } = self;
-        write!(f, "expect[{index}]: {request} as {caller}: ")?;
+        write!(f, "{request} as {caller}: ")?;
         if self.holds() {
             return write!(f, "{}", self.came);
         }

@@ -24,7 +24,7 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> ExitCode {
     let gate = match load::gateway(file, err) {
-        Ok((gate, _)) => gate,
+        Ok(built) => built.gate,
         Err(code) => return code,
     };
     let mut text = token.to_owned();

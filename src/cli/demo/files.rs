@@ -94,6 +94,9 @@ fn configuration(addresses: &Addresses) -> String {
 https = "{https}"
 admin = "{admin}"
 
+[server.timeouts]
+drain = "2s"
+
 [tls]
 development = true
 

@@ -86,9 +86,11 @@ fn add_origin(trace: &mut Trace, route: Option<&Route>, ask: &Ask, origin: &Head
             format!("{kind} {shown}, which cors.{} allows", rule.name),
         )
     } else {
+        let refusal = rule.refusal(Some(origin));
         let words = format!(
-            "{kind} {shown}, which cors.{} does not allow: a page there cannot read the answer",
-            rule.name
+            "{kind} {shown}, which cors.{} does not allow: a page there cannot read the answer\n{}",
+            rule.name,
+            refusal.operator_note().unwrap_or_default()
         );
         step(StepVerdict::Noted, "cors", words)
     };
