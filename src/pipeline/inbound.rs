@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use super::body::Body;
 use super::respond::REFUSED_BY;
 use crate::policy::denial::{Code, Denial};
+use crate::policy::forwarded::Scheme;
 use crate::policy::headers::cleanse_answer;
 use crate::policy::websocket::{self, Handshake};
 use crate::upstream::client::{Answer, AnswerOr};
@@ -20,12 +21,18 @@ use crate::upstream::tunnel::Handover;
 pub(super) fn accept(
     answer: Answer,
     handshake: Option<&Handshake>,
+    scheme: Scheme,
 ) -> Result<(Response<Body>, Option<Box<Handover>>), Denial> {
     let (mut head, body) = answer.response.into_parts();
     cleanse_answer(&mut head.headers);
     head.version = Version::HTTP_11;
     if let Some(id) = answer.sticky {
-        let cookie = format!("{STICKY_COOKIE}={id:016x}; Path=/; HttpOnly; SameSite=Lax");
+        // Over plain http a browser would drop a cookie that says Secure.
+        let secure = match scheme {
+            Scheme::Https => "; Secure",
+            Scheme::Http => "",
+        };
+        let cookie = format!("{STICKY_COOKIE}={id:016x}; Path=/; HttpOnly; SameSite=Lax{secure}");
         if let Ok(cookie) = HeaderValue::try_from(cookie) {
             head.headers.append(SET_COOKIE, cookie);
         }

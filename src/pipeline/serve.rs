@@ -306,7 +306,8 @@ impl Visit<'_> {
         let answer = sent.map_err(|error| error.denial())?;
         self.server = Some(Arc::clone(&answer.server.settings.label));
         self.retries = answer.retries;
-        let (mut answer, tunnel) = inbound::accept(answer, judged.handshake.as_ref())?;
+        let (mut answer, tunnel) =
+            inbound::accept(answer, judged.handshake.as_ref(), client.scheme)?;
         self.gate.policy.hygiene.hide_identity(answer.headers_mut());
         if let (Some(handover), Some(client)) = (tunnel, self.upgrade.take()) {
             let rule = &route.websocket;

@@ -132,6 +132,17 @@ def test_no_route_and_wrong_method(gate):
     assert gate.explained_code("GET", "/nowhere") == "no_route"
 
 
+def test_a_wrong_method_never_falls_through_to_a_wider_route(gateway, django_app):
+    wide = '[[route]]\npath = "/{*rest}"\nupstream = "app"\nauth = "public"\n'
+    narrow = '[[route]]\npath = "/api/echo/{id}/"\nmethods = ["POST"]\nupstream = "app"\nauth = "public"\n'
+    gate = gateway(f'[upstream.app]\nservers = ["{django_app.url}"]\n' + wide + narrow)
+    passed(gate.get("/api/echo/"))
+    passed(gate.post("/api/echo/7/"))
+    answer = gate.get("/api/echo/7/")
+    refused(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
 def test_a_body_over_the_limit_is_413_whether_announced_or_not(gate):
     refused(gate.post("/files/upload/", content=b"x" * 200_000), 413, "body_too_large")
     chunks = (b"x" * 10_000 for _ in range(20))

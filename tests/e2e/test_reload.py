@@ -12,7 +12,7 @@ from cryptography import x509
 
 from harness.certs import Authority
 from harness.check import passed, refused, seen_by_app
-from harness.ports import wait_for
+from harness.ports import free_port, wait_for
 from harness.raw import RawClient, over_tls
 from harness.tokens import bearer, simplejwt
 
@@ -135,6 +135,19 @@ def test_a_request_in_flight_survives_a_reload(gate):
         time.sleep(0.3)
         take_up(gate, file(generation="1"), "1")
         assert raw.answer().status == 200
+
+
+def test_a_new_address_is_refused_as_needing_a_restart(gate):
+    text = gate.config.read_text()
+    for old, new in (
+        (f'admin = "127.0.0.1:{gate.ports["admin"]}"', f'admin = "127.0.0.1:{free_port()}"'),
+        (f'https = "127.0.0.1:{gate.ports["https"]}"', f'https = "127.0.0.1:{free_port()}"'),
+        ("[server]\n", "[server]\nworkers = 3\n"),
+    ):
+        assert old in text
+        gate.reload(text.replace(old, new).replace('body = "0"', 'body = "never"'), expect=False)
+        assert generation(gate) == "0"
+        assert "restart" in gate.log_lines()[-1]["message"] + gate.log_lines()[-2]["message"]
 
 
 def test_a_bad_file_at_the_start_ends_it_with_1(gateway):

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import socket
 import ssl
 import threading
@@ -91,12 +92,21 @@ def read_head(connection, already=b""):
     return head + b"\r\n\r\n", rest
 
 
+def receive(connection):
+    """What comes next; nothing where the other side has ended the connection, in whichever way."""
+    try:
+        return connection.recv(65536)
+    except ConnectionError:
+        return b""
+
+
 def read_body(connection, head, rest):
     """Reads the body that a head announces; answers with the raw bytes (chunk framing included) and what came after."""
     lowered = head.lower()
     if b"\r\ntransfer-encoding: chunked" in lowered:
-        while not (rest.endswith(b"0\r\n\r\n") and (rest == b"0\r\n\r\n" or b"\r\n0\r\n\r\n" in rest)):
-            block = connection.recv(65536)
+        # The last chunk, its trailers and a blank line. Good enough for bodies that look unlike that.
+        while not re.search(rb"(^|\r\n)0\r\n(?:[^\r\n]+\r\n)*\r\n$", rest):
+            block = receive(connection)
             if not block:
                 break
             rest += block
@@ -106,7 +116,7 @@ def read_body(connection, head, rest):
         if line.startswith(b"content-length:"):
             length = int(line.split(b":")[1])
     while len(rest) < length:
-        block = connection.recv(65536)
+        block = receive(connection)
         if not block:
             break
         rest += block
