@@ -202,6 +202,7 @@ def test_an_upload_that_breaks_off_is_never_completed_towards_the_app(gate, reco
 
     def body():
         yield b"only this"
+        time.sleep(0.2)
         raise ZeroDivisionError
 
     with gate.client(http2=True) as client, pytest.raises(ZeroDivisionError):
@@ -280,8 +281,8 @@ def test_a_client_that_leaves_lets_the_app_go(gateway):
 # ---- tunnels ----
 
 
-def tunnel(gate, token=None, early=b""):
-    raw = over_tls(gate)
+def tunnel(gate, token=None, early=b"", door=over_tls):
+    raw = door(gate)
     query = b"?token=" + token.encode() if token else b""
     raw.send(b"GET /socket/x" + query + b" HTTP/1.1\r\n" + UPGRADE + early)
     return raw
@@ -299,7 +300,8 @@ def echoed(raw, message):
 def test_a_tunnel_needs_a_token_and_survives_reloads(gate):
     with tunnel(gate) as raw:
         assert raw.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 401")
-    with tunnel(gate, simplejwt()) as raw:
+    # Without TLS, as Python's sockets with it do not send and receive at the same time.
+    with tunnel(gate, simplejwt(), door=over_plain) as raw:
         assert raw.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101")
         raw.send(b"before")
         assert echoed(raw, b"before")
