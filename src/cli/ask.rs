@@ -1,10 +1,12 @@
 //! A request that is never sent, made from a method, a URL and headers as a client would make it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use crate::auth::PeerCertificate;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
 use crate::policy::denial::Denial;
@@ -52,6 +54,8 @@ pub(super) struct Wish<'a> {
     pub(super) websocket: bool,
     /// Where it comes from.
     pub(super) from: IpAddr,
+    /// The client certificate that it shows, taken as verified.
+    pub(super) certificate: Option<Arc<PeerCertificate>>,
     /// Whether to come to the door that is open on the URL's port; else to one that serves.
     pub(super) by_port: bool,
 }
@@ -81,7 +85,7 @@ impl Wish<'_> {
                 served: gate.tls.served(name),
                 server_name: name.map(Box::from),
                 version: "TLSv1.3",
-                certificate: None,
+                certificate: self.certificate,
             }
         });
         let peer = Peer {

@@ -25,6 +25,8 @@ pub(super) struct Foreseen {
     pub(super) outcome: Outcome,
     /// The route that was chosen.
     pub(super) route: Option<Arc<Route>>,
+    /// Whether it is a WebSocket handshake that came as far as its route.
+    pub(super) websocket: bool,
     /// Whether anyone looked for credentials.
     pub(super) asked: bool,
     /// Whether the credential came in a cookie.
@@ -93,6 +95,7 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
     Foreseen {
         outcome,
         route: judged.route,
+        websocket: judged.handshake.is_some(),
         asked: judged.attempt.is_some(),
         by_cookie: judged.attempt.is_some_and(|attempt| attempt.by_cookie),
         trace,

@@ -155,6 +155,7 @@ async fn foresee_one(
         headers: headers.collect::<Result<_, String>>()?,
         websocket: false,
         from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        certificate: None,
         by_port: false,
     };
     let ask = wish.ask(gate)?;

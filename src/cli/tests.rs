@@ -363,3 +363,57 @@ fn a_closed_pipe_is_no_panic() {
     let arguments = ["portcullis", "--help"].map(OsString::from);
     assert_eq!(main(arguments, &mut Closed, &mut Closed), ExitCode::SUCCESS);
 }
+
+#[test]
+fn the_door_that_only_redirects_is_explained_as_one() {
+    let toml = TOML.replace("https = false", "https = false\nhttp = \"127.0.0.1:18081\"");
+    let explained = Folder::new(&toml).explain(&["GET", "http://localhost:18081/api/x"]);
+    assert_eq!(explained["outcome"], "answer", "{explained:#}");
+    assert_eq!(explained["status"], 308);
+}
+
+#[test]
+fn a_request_comes_from_where_it_is_said_to_come_from() {
+    let toml = TOML.replace(
+        "https = false",
+        "https = false\ntrusted_proxies = [\"10.0.0.0/8\"]",
+    );
+    let folder = Folder::new(&toml);
+    let request = [
+        "GET",
+        "http://localhost:18080/api/door/open",
+        "-H",
+        "X-API-Key: tara-key",
+        "-H",
+        "X-Forwarded-For: 203.0.113.9",
+    ];
+    let sent_on = |from: &str| {
+        let explained = folder.explain(&[&request[..], &["--from", from]].concat());
+        explained["headers"]["x-forwarded-for"].clone()
+    };
+    assert!(
+        sent_on("10.0.0.7")
+            .as_str()
+            .unwrap()
+            .starts_with("203.0.113.9")
+    );
+    assert_eq!(sent_on("198.51.100.4"), "198.51.100.4");
+}
+
+#[test]
+fn a_handshake_is_explained_as_one() {
+    let folder = Folder::new(TOML);
+    let url = "ws://localhost:18080/api/door/open";
+    let explained = folder.explain(&["GET", url, "-H", "X-API-Key: tara-key"]);
+    assert_eq!(explained["outcome"], "forward", "{explained:#}");
+    assert_eq!(explained["headers"]["upgrade"], "websocket");
+    assert_ne!(words(&explained, "websocket"), "");
+    let stranger = [
+        "-H",
+        "X-API-Key: tara-key",
+        "-H",
+        "Origin: https://evil.example",
+    ];
+    let refused = folder.explain(&[&["GET", url], &stranger[..]].concat());
+    assert_eq!(refused["code"], "origin_not_allowed");
+}

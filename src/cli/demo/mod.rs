@@ -20,6 +20,7 @@ use guide::Guide;
 use people::Signer;
 use site::{Site, Sites};
 
+use crate::config::{Environment, ProcessEnvironment};
 use crate::secret::Secret;
 
 /// Ports to try first.
@@ -32,6 +33,9 @@ const PAGE: u16 = 3000;
 pub(super) fn run(out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     match start() {
         Ok((stage, file)) => {
+            for (name, _) in ProcessEnvironment.overrides() {
+                super::complain(err, &format_args!("{name} is set and changes the demo"));
+            }
             let program = std::env::current_exe();
             let guide = Guide {
                 program: program.as_deref().unwrap_or(Path::new("portcullis")),
@@ -45,7 +49,7 @@ pub(super) fn run(out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
             })
         }
         Err(error) => {
-            let _unread = writeln!(err, "portcullis: the demo cannot start: {error}");
+            super::complain(err, &format_args!("the demo cannot start: {error}"));
             ExitCode::FAILURE
         }
     }

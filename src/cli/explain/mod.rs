@@ -5,14 +5,18 @@ mod tell;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use super::ask::{Ask, Wish, header};
 use super::foresee::{Foreseen, Outcome, foresee};
 use super::{complain, load, print};
+use crate::auth::PeerCertificate;
 use crate::clock;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::Who;
@@ -35,6 +39,9 @@ pub(super) struct Options {
     /// A WebSocket handshake: adds the headers that make it one.
     #[arg(long)]
     websocket: bool,
+    /// The client certificate (PEM) that the request shows, taken as verified by the handshake.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -87,15 +94,25 @@ pub(super) fn run(
 
 fn ask(options: &Options, gate: &Snapshot) -> Result<Ask, String> {
     let headers = options.headers.iter().map(|text| header(text));
+    let certificate = options.certificate.as_deref().map(certificate);
     let wish = Wish {
         method: &options.method,
         url: &options.url,
         headers: headers.collect::<Result<_, _>>()?,
         websocket: options.websocket,
         from: options.from,
+        certificate: certificate.transpose()?,
         by_port: true,
     };
     wish.ask(gate)
+}
+
+/// The first certificate of a PEM file.
+fn certificate(file: &Path) -> Result<Arc<PeerCertificate>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let der = CertificateDer::from_pem_file(file).map_err(|error| told(&error))?;
+    let read = PeerCertificate::parse(&der).map_err(|error| told(&error))?;
+    Ok(Arc::new(read))
 }
 
 fn exit(foreseen: &Foreseen) -> ExitCode {

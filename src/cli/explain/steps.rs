@@ -31,6 +31,19 @@ pub(super) fn add(foreseen: &mut Foreseen, gate: &Snapshot, ask: &Ask) {
         "without TLS"
     };
     insert_after(steps, "client", passed("host", format!("{host}, {door}")));
+    if let Some(shown) = ask
+        .peer
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.certificate.as_ref())
+    {
+        let words = format!("{}, taken as verified by the handshake", shown.subject());
+        insert_after(
+            steps,
+            "host",
+            step(StepVerdict::Noted, "certificate", words),
+        );
+    }
     let host = parse_authority(host).map(|authority| authority.host().to_owned());
     let path = CanonicalPath::parse(ask.uri.path(), gate.policy.merge_slashes);
     if let (Ok(host), Ok(path)) = (host, path) {
@@ -43,6 +56,10 @@ pub(super) fn add(foreseen: &mut Foreseen, gate: &Snapshot, ask: &Ask) {
             let words = lost(gate, &host, &path);
             insert_after(steps, "path", step(StepVerdict::Noted, "route", words));
         }
+    }
+    if foreseen.websocket {
+        let words = "a handshake, which is judged like any request".to_owned();
+        insert_after(steps, "route", passed("websocket", words));
     }
     let rule = foreseen
         .route
