@@ -328,10 +328,14 @@ fn what_the_documents_link_to_is_there() {
 }
 
 #[test]
-fn the_files_for_prometheus_name_metrics_and_labels_that_are_there() {
+fn alerts_and_dashboard_name_metrics_and_codes_that_are_there() {
     let mut named = 0;
-    for file in ["portcullis.rules.yml", "rules_test.yml"] {
-        let text = read(&format!("deploy/prometheus/{file}"));
+    for file in [
+        "prometheus/portcullis.rules.yml",
+        "prometheus/rules_test.yml",
+        "grafana/portcullis.json",
+    ] {
+        let text = read(&format!("deploy/{file}"));
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         for word in words.filter(|word| word.starts_with("portcullis_")) {
             let base = word.trim_end_matches("_bucket");
