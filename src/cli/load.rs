@@ -54,9 +54,11 @@ pub(super) fn gateway(file: &Path, err: &mut dyn Write) -> Result<Built, ExitCod
     })
 }
 
-/// Runs a future to its end, with the keys that stand behind URLs loaded where they can be had in
-/// bounded time.
-pub(super) fn with_keys<T>(gate: &Snapshot, work: impl Future<Output = T>) -> std::io::Result<T> {
+/// Runs a future to its end, while the keys that stand behind URLs are fetched.
+pub(super) fn fetching_keys<T>(
+    gate: &Snapshot,
+    work: impl Future<Output = T>,
+) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -64,7 +66,6 @@ pub(super) fn with_keys<T>(gate: &Snapshot, work: impl Future<Output = T>) -> st
         let cancel = CancellationToken::new();
         let keeper = Arc::clone(&gate.authenticators).keep_fresh(cancel.clone());
         let keeper = tokio::spawn(keeper);
-        let _late = tokio::time::timeout(KEYS, keys_are_there(gate)).await;
         let done = work.await;
         cancel.cancel();
         keeper.abort();
@@ -74,15 +75,19 @@ pub(super) fn with_keys<T>(gate: &Snapshot, work: impl Future<Output = T>) -> st
     Ok(done)
 }
 
-/// Waits until every JWKS is loaded, or has failed to load.
-async fn keys_are_there(gate: &Snapshot) {
+/// Waits until every JWKS is loaded or has failed to load, in bounded time.
+pub(super) async fn keys_are_there(gate: &Snapshot) {
     let waits = || {
         let known = gate.authenticators.jwks();
         known
             .iter()
             .any(|set| set.age.is_none() && set.failures == 0)
     };
-    while waits() {
-        tokio::time::sleep(LOOK).await;
-    }
+    let look = async {
+        while waits() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // Whatever is not there by then is told as missing.
+    let _late = tokio::time::timeout(KEYS, look).await;
 }

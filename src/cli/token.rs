@@ -41,11 +41,20 @@ pub(super) fn run(
         print(out, &format_args!("note: {remark}\n"));
     }
     print(out, &decoded(bare, now));
-    let findings = load::with_keys(&gate, async {
+    let work = async {
+        load::keys_are_there(&gate).await;
         gate.authenticators.inspect_token(bare, clock::now())
-    });
-    match findings {
-        Ok(findings) => verdicts(&findings, out, err),
+    };
+    match load::fetching_keys(&gate, work) {
+        Ok(findings) => {
+            for set in gate.authenticators.jwks() {
+                if let Some(problem) = set.problem {
+                    let name = set.authenticator;
+                    print(out, &format_args!("note: keys of auth.{name}: {problem}\n"));
+                }
+            }
+            verdicts(&findings, out, err)
+        }
         Err(error) => {
             complain(err, &error);
             ExitCode::FAILURE

@@ -71,7 +71,7 @@ pub(super) fn run(
     };
     let now = clock::now();
     let work = foresee(&gate, &ask, Who::Bearer, now);
-    let mut foreseen = match load::with_keys(&gate, work) {
+    let mut foreseen = match load::fetching_keys(&gate, work) {
         Ok(foreseen) => foreseen,
         Err(error) => {
             complain(err, &error);
