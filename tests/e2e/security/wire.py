@@ -124,6 +124,7 @@ class StrictUpstream(Listener):
         self.requests, self.faults, self.partials, self.conversations = [], [], [], []
         self._numbers = itertools.count(1)
         super().__init__(**kind)
+        self.socket.listen(1024)
 
     def default_answer(self, request):
         """200, with the target as the body."""
