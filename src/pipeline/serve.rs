@@ -333,15 +333,17 @@ impl Visit<'_> {
         if write.is_none() && gate.is_none() {
             return;
         }
-        outbound.on_interim(move |status, headers| match (status, &gate, &write) {
-            (StatusCode::CONTINUE, Some(gate), _) => gate.open(),
-            (StatusCode::CONTINUE, None, _) | (_, _, None) => {}
-            (status, _, Some(write)) => {
-                let mut clean = headers.clone();
-                crate::policy::headers::cleanse_answer(&mut clean);
-                write(status, &clean);
+        outbound.on_interim(Box::new(move |status, headers: &HeaderMap| {
+            match (status, &gate, &write) {
+                (StatusCode::CONTINUE, Some(gate), _) => gate.open(),
+                (StatusCode::CONTINUE, None, _) | (_, _, None) => {}
+                (status, _, Some(write)) => {
+                    let mut clean = headers.clone();
+                    crate::policy::headers::cleanse_answer(&mut clean);
+                    write(status, &clean);
+                }
             }
-        });
+        }));
     }
 
     /// What every answer gets, whoever made it.

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::error::BodyFault;
-use super::exchange::{Exchange, poll_frame};
+use super::exchange::Exchange;
 use crate::clock;
 use crate::policy::denial::Denial;
 use crate::policy::headers::{Hygiene, cleanse_trailers};
@@ -267,64 +267,68 @@ impl Body for RequestBody {
     }
 }
 
-/// The body of an app's answer. It drives the connection it comes from, and gives it back at its
-/// end.
+/// The body of an app's answer. It moves the connection on that it comes from, and gives it back
+/// at its end.
 #[derive(Debug)]
 pub struct AnswerBody {
-    incoming: Incoming,
     exchange: Option<Exchange>,
     hygiene: Arc<Hygiene>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(incoming: Incoming, exchange: Exchange, hygiene: Arc<Hygiene>) -> Self {
+    pub(super) const fn new(exchange: Exchange, hygiene: Arc<Hygiene>) -> Self {
         Self {
-            incoming,
             exchange: Some(exchange),
             hygiene,
-        }
-    }
-
-    fn settle(&mut self, cx: &mut Context<'_>) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.finish(cx);
         }
     }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = std::io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = self.get_mut();
         let Some(exchange) = &mut this.exchange else {
             return Poll::Ready(None);
         };
-        let mut frame = std::task::ready!(poll_frame(&mut this.incoming, exchange, cx));
+        let mut frame = std::task::ready!(exchange.link.poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
             cleanse_trailers(&this.hygiene, trailers);
         }
+        let is_over = exchange.link.is_end_of_body();
         match &frame {
-            None => this.settle(cx),
-            Some(Ok(_)) if this.incoming.is_end_stream() => this.settle(cx),
             // A broken answer leaves a connection that nobody else may use.
             Some(Err(_)) => this.exchange = None,
-            Some(Ok(_)) => {}
+            Some(Ok(_)) if !is_over => {}
+            Some(Ok(_)) | None => {
+                if let Some(exchange) = this.exchange.take() {
+                    exchange.finish();
+                }
+            }
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.is_none() || self.incoming.is_end_stream()
+        self.exchange
+            .as_ref()
+            .is_none_or(|exchange| exchange.link.is_end_of_body())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.exchange {
+            None => SizeHint::with_exact(0),
+            Some(exchange) => exchange
+                .link
+                .body_left()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
     }
 }

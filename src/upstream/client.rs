@@ -1,21 +1,19 @@
 //! Sends a sealed request to one server of an app, and tries another where that is safe.
 
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::{Method, Response, StatusCode};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use super::balance::{self, Candidate};
 use super::body::{AnswerBody, Progress, RequestBody};
-use super::error::UpstreamError;
-use super::exchange::{Exchange, Failure, Link};
+use super::error::{BodyFault, UpstreamError};
+use super::exchange::Exchange;
+use super::http1::{Failure, Link, Received};
 use super::outbound::Outbound;
 use super::pool::Pool;
 use super::server::{Server, Upstream};
@@ -71,49 +69,37 @@ impl Upstream {
     /// [`UpstreamError`], once no server may be tried any more.
     pub async fn send(
         &self,
-        outbound: Outbound,
+        mut outbound: Outbound,
         terms: &Terms<'_>,
     ) -> Result<Answer, UpstreamError> {
         let limit = terms.timeout.unwrap_or(self.response_timeout());
         let mut tried = SmallVec::<[usize; 4]>::new();
-        let Outbound {
-            mut request,
-            sticky,
-            websocket,
-        } = outbound;
+        let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
+        let repeatable = is_repeatable(&outbound, &body);
         let mut retries = 0;
         loop {
-            let Some((index, server)) = self.pick(&tried, sticky.as_deref(), terms.client) else {
+            let sticky = outbound.sticky.as_deref();
+            let Some((index, server)) = self.pick(&tried, sticky, terms.client) else {
                 return Err(UpstreamError::Busy {
                     upstream: Box::from(&*self.name),
                 });
             };
-            let spare = spare(&request, websocket);
-            let error = match self.attempt(server, request, limit, terms).await {
-                Ok(response) => {
-                    return self
-                        .accept(
-                            response,
-                            server,
-                            retries,
-                            sticky.as_deref(),
-                            websocket,
-                            terms,
-                        )
-                        .await;
+            let Attempt { error, unsent } = match self
+                .attempt(server, &outbound, body, limit, terms)
+                .await
+            {
+                Ok(received) => return self.accept(received, server, retries, &outbound, terms),
+                Err(failed) => failed,
+            };
+            note_failure(server, &error);
+            let again = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
+            body = match again {
+                Some(again)
+                    if retries < self.settings.retries && error.may_be_tried_elsewhere() =>
+                {
+                    again
                 }
-                Err(Attempt { error, unsent }) => {
-                    match note_failure(server, &error, unsent.or(spare)) {
-                        Some(again)
-                            if retries < self.settings.retries
-                                && error.may_be_tried_elsewhere() =>
-                        {
-                            request = again;
-                            error
-                        }
-                        _ => return Err(error),
-                    }
-                }
+                Some(_) | None => return Err(error),
             };
             tracing::debug!(%error, server = &*server.settings.label, "trying another server");
             server.counts.retries.inc();
@@ -162,23 +148,16 @@ impl Upstream {
     async fn attempt(
         &self,
         server: &Arc<Server>,
-        mut request: Request<RequestBody>,
+        outbound: &Outbound,
+        body: RequestBody,
         limit: Duration,
         terms: &Terms<'_>,
-    ) -> Result<(Response<Incoming>, Exchange), Attempt> {
-        match self.host() {
-            UpstreamHost::Preserve => {}
-            UpstreamHost::Upstream => {
-                request
-                    .headers_mut()
-                    .insert(http::header::HOST, server.authority.clone());
-            }
-            UpstreamHost::Fixed(host) => {
-                request
-                    .headers_mut()
-                    .insert(http::header::HOST, host.clone());
-            }
-        }
+    ) -> Result<(Received, Exchange), Attempt> {
+        let host = match self.host() {
+            UpstreamHost::Preserve => None,
+            UpstreamHost::Upstream => Some(&server.authority),
+            UpstreamHost::Fixed(host) => Some(host),
+        };
         let in_flight = server.begin();
         server.counts.requests.inc();
         let mut link = match self.link(server, terms.pool).await {
@@ -186,30 +165,29 @@ impl Upstream {
             Err(error) => {
                 return Err(Attempt {
                     error,
-                    unsent: Some(request),
+                    unsent: Some(body),
                 });
             }
         };
-        let sent = match timeout(limit, link.send(request)).await {
-            Ok(sent) => sent,
+        match timeout(limit, link.send(outbound, body, host)).await {
+            Ok(Ok(received)) => Ok((
+                received,
+                Exchange {
+                    link,
+                    in_flight,
+                    home: Arc::clone(terms.pool),
+                },
+            )),
+            Ok(Err(failure)) => Err(explain(server, failure, terms.progress)),
             Err(_elapsed) => {
                 let error = UpstreamError::Timeout {
                     server: Box::from(&*server.settings.label),
                 };
-                return Err(Attempt {
+                Err(Attempt {
                     error,
                     unsent: None,
-                });
+                })
             }
-        };
-        let exchange = Exchange {
-            link,
-            in_flight,
-            home: Arc::clone(terms.pool),
-        };
-        match sent {
-            Ok(response) => Ok((response, exchange)),
-            Err(failure) => Err(explain(server, failure, terms.progress)),
         }
     }
 
@@ -246,59 +224,44 @@ impl Upstream {
             }
         };
         let stream = connect(server, self.settings.connect_timeout).await?;
-        let opened = Link::open(stream, slot).await;
-        opened.map(Box::new).map_err(|source| UpstreamError::Reset {
-            server: Box::from(&*server.settings.label),
-            source,
-        })
+        Ok(Box::new(Link::new(stream, slot)))
     }
 
-    /// Judges the answer's head and prepares its body.
-    async fn accept(
+    /// Prepares the body of an answer.
+    fn accept(
         &self,
-        (response, mut exchange): (Response<Incoming>, Exchange),
+        (received, exchange): (Received, Exchange),
         server: &Arc<Server>,
         retries: u32,
-        sticky: Option<&str>,
-        websocket: bool,
+        outbound: &Outbound,
         terms: &Terms<'_>,
     ) -> Result<Answer, UpstreamError> {
-        let (head, incoming) = response.into_parts();
-        if let Err(found) = check_answer(head.status, head.version, &head.headers, websocket) {
-            let server = Box::from(&*server.settings.label);
-            return Err(UpstreamError::Invalid {
-                server,
-                found: found.into(),
-            });
-        }
-        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            exchange.link.handed_over().await;
+        let body = if received.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !outbound.websocket {
+                let server = Box::from(&*server.settings.label);
+                let found = Box::from("101 to a request that did not ask for it");
+                return Err(UpstreamError::Invalid { server, found });
+            }
             AnswerOr::Tunnel(Box::new(Handover::new(exchange)))
-        } else if incoming.is_end_stream() {
-            let mut exchange = Some(exchange);
-            poll_fn(|cx| {
-                if let Some(exchange) = exchange.take() {
-                    exchange.finish(cx);
-                }
-                std::task::Poll::Ready(())
-            })
-            .await;
+        } else if received.is_whole {
+            exchange.finish();
             AnswerOr::Empty
         } else {
-            AnswerOr::Body(AnswerBody::new(
-                incoming,
-                exchange,
-                Arc::clone(terms.hygiene),
-            ))
+            AnswerOr::Body(AnswerBody::new(exchange, Arc::clone(terms.hygiene)))
         };
-        let id = server.sticky_id();
-        let is_new = self.balance() == Balance::Cookie
-            && sticky.and_then(|text| u64::from_str_radix(text, 16).ok()) != Some(id);
+        let mut response = Response::new(body);
+        *response.status_mut() = received.status;
+        *response.headers_mut() = received.headers;
+        let sticky = (self.balance() == Balance::Cookie).then(|| server.sticky_id());
+        let known = outbound
+            .sticky
+            .as_deref()
+            .and_then(|text| u64::from_str_radix(text, 16).ok());
         Ok(Answer {
-            response: Response::from_parts(head, body),
+            response,
             server: Arc::clone(server),
             retries,
-            sticky: is_new.then_some(id),
+            sticky: sticky.filter(|id| known != Some(*id)),
         })
     }
 }
@@ -306,31 +269,38 @@ impl Upstream {
 /// Says what went wrong in terms of whose fault it was.
 fn explain(server: &Server, failure: Failure, progress: Option<&Progress>) -> Attempt {
     let label = || Box::from(&*server.settings.label);
-    let Failure { error, unsent } = failure;
     if let Some(denial) = progress.and_then(Progress::denial) {
         return Attempt {
             error: UpstreamError::RequestBody(denial),
             unsent: None,
         };
     }
-    let error = if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-        UpstreamError::Invalid {
-            server: label(),
-            found: error.to_string().into(),
-        }
-    } else {
-        UpstreamError::Reset {
-            server: label(),
-            source: error,
-        }
-    };
-    Attempt { error, unsent }
+    match failure {
+        Failure::Broken(source, unsent) => Attempt {
+            error: UpstreamError::Reset {
+                server: label(),
+                source,
+            },
+            unsent,
+        },
+        Failure::Invalid(found) => Attempt {
+            error: UpstreamError::Invalid {
+                server: label(),
+                found: found.into(),
+            },
+            unsent: None,
+        },
+        Failure::Body => Attempt {
+            error: UpstreamError::RequestBody(BodyFault::Broken.denial()),
+            unsent: None,
+        },
+    }
 }
 
 struct Attempt {
     error: UpstreamError,
-    /// The request, where not a byte of it reached the server.
-    unsent: Option<Request<RequestBody>>,
+    /// The body, where not a byte of the request reached the server.
+    unsent: Option<RequestBody>,
 }
 
 impl UpstreamError {
@@ -349,56 +319,23 @@ impl UpstreamError {
     }
 }
 
-/// A copy to send again after bytes were written: of idempotent requests without a body alone
-/// (RFC 9110 §9.2.2).
-fn spare(request: &Request<RequestBody>, websocket: bool) -> Option<Request<RequestBody>> {
-    let idempotent = match *request.method() {
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE => !websocket,
-        _ => false,
-    };
-    if !idempotent || !matches!(request.body(), RequestBody::Empty) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+/// Whether a request may be sent again after bytes of it were written: idempotent ones without a
+/// body alone (RFC 9110 §9.2.2).
+fn is_repeatable(outbound: &Outbound, body: &RequestBody) -> bool {
+    let idempotent = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PUT,
+        Method::DELETE,
+    ];
+    !outbound.websocket
+        && matches!(body, RequestBody::Empty)
+        && idempotent.contains(outbound.method())
 }
 
-/// Whether an answer's head can be read in one way only.
-fn check_answer(
-    status: StatusCode,
-    version: Version,
-    headers: &HeaderMap,
-    websocket: bool,
-) -> Result<(), &'static str> {
-    if version != Version::HTTP_11 && version != Version::HTTP_10 {
-        return Err("a version that is not HTTP/1");
-    }
-    if status == StatusCode::SWITCHING_PROTOCOLS && !websocket {
-        return Err("101 to a request that did not ask for it");
-    }
-    let coded = headers.contains_key(http::header::TRANSFER_ENCODING);
-    if coded {
-        if headers.contains_key(http::header::CONTENT_LENGTH) {
-            return Err("both Transfer-Encoding and Content-Length");
-        }
-        let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
-        let chunked = codings
-            .next()
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || codings.next().is_some() {
-            return Err("a Transfer-Encoding other than chunked");
-        }
-    }
-    Ok(())
-}
-
-/// Counts what came to nothing, and gives what may be tried again back.
-fn note_failure<T>(server: &Server, error: &UpstreamError, again: T) -> T {
+/// Counts what came to nothing.
+fn note_failure(server: &Server, error: &UpstreamError) {
     match error {
         UpstreamError::Busy { .. } => server.counts.queue_timeouts.inc(),
         UpstreamError::RequestBody(_) => {}
@@ -409,7 +346,6 @@ fn note_failure<T>(server: &Server, error: &UpstreamError, again: T) -> T {
         | UpstreamError::Invalid { .. }
         | UpstreamError::Timeout { .. } => server.counts.failures.inc(),
     }
-    again
 }
 
 /// Tells the other workers that a request waits for a connection.

@@ -37,9 +37,9 @@ pub enum UpstreamError {
     Reset {
         /// The server's label.
         server: Box<str>,
-        /// What the protocol said.
+        /// What the system said.
         #[source]
-        source: hyper::Error,
+        source: io::Error,
     },
     /// The answer is not HTTP, or can be read in two ways.
     #[error("the answer of {server} cannot be read: {found}")]

@@ -5,6 +5,7 @@ pub mod body;
 pub mod client;
 pub mod error;
 mod exchange;
+mod http1;
 pub mod outbound;
 pub mod pool;
 pub mod server;

@@ -4,9 +4,11 @@
 //! compile. It cleanses the client's headers first and adds the gateway's own after, so that
 //! nothing a client sends can add to, replace or remove them.
 
+use std::fmt;
+
 use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::body::RequestBody;
 use crate::policy::forwarded::{self, Client};
@@ -55,10 +57,16 @@ pub enum Refused<'a> {
     Cookie(&'a str),
 }
 
+/// Is told of interim answers.
+pub type HearInterim = Box<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+
 /// A request that may be sent to an app.
-#[derive(Debug)]
 pub struct Outbound {
-    pub(super) request: Request<RequestBody>,
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    pub(super) body: RequestBody,
+    interim: Option<HearInterim>,
     /// The server that the client's sticky cookie names.
     pub(super) sticky: Option<Box<str>>,
     /// Whether the client asked for a WebSocket.
@@ -97,13 +105,12 @@ impl Outbound {
         for (name, value) in &facts.route.request_headers.set {
             headers.insert(name.clone(), value.clone());
         }
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target(uri, facts);
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
         Self {
-            request,
+            method,
+            target: target(uri, facts),
+            headers,
+            body,
+            interim: None,
             sticky,
             websocket: facts.websocket,
         }
@@ -112,29 +119,41 @@ impl Outbound {
     /// The method of the request.
     #[must_use]
     pub fn method(&self) -> &Method {
-        self.request.method()
+        &self.method
     }
 
     /// The headers that the app will get.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+        &self.headers
     }
 
     /// The target that the app will get.
     #[must_use]
     pub fn target(&self) -> &Uri {
-        self.request.uri()
+        &self.target
     }
 
     /// Calls `heard` with the status and headers of each 1xx answer of the app but 101.
-    pub fn on_interim(
-        &mut self,
-        heard: impl Fn(http::StatusCode, &HeaderMap) + Send + Sync + 'static,
-    ) {
-        hyper::ext::on_informational(&mut self.request, move |interim| {
-            heard(interim.status(), interim.headers());
-        });
+    pub fn on_interim(&mut self, heard: HearInterim) {
+        self.interim = Some(heard);
+    }
+
+    /// Tells of an interim answer.
+    pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(heard) = &self.interim {
+            heard(status, headers);
+        }
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.path();
+        f.debug_struct("Outbound")
+            .field("method", &self.method)
+            .field("path", &path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::exchange::Link;
+use super::http1::Link;
 use super::server::Server;
 use crate::clock;
 
