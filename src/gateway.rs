@@ -20,6 +20,8 @@ use crate::upstream::Upstreams;
 /// One generation of the configuration, running. A request takes one and sees no other.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// Tells it from every other snapshot of the process.
+    pub serial: u64,
     /// What requests are judged by.
     pub policy: Policy,
     /// What the gateway was built from.
@@ -116,7 +118,9 @@ impl Snapshot {
         };
         let metrics = metrics.bind(&settings, &policy);
         let cors_rules = distinct_rules(&policy);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
+            serial: NEXT.fetch_add(1, Ordering::Relaxed),
             policy,
             settings,
             authenticators: Arc::new(authenticators),

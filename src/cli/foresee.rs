@@ -83,6 +83,7 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
                 headers: &ask.headers,
                 peer: &ask.peer,
                 target_limit: gate.settings.server.limits.request_line,
+                known: None,
             };
             let verdict = judge(gate, &subject, who, now, &mut judged).await;
             verdict.and_then(|verdict| act(gate, ask, &judged, verdict, now))
@@ -171,7 +172,7 @@ fn forwarded(
     Ok(Outcome::Forward {
         upstream: upstream.map_or_else(|| Arc::from("?"), |upstream| Arc::clone(&upstream.name)),
         target: target.map_or("/", |target| target.as_str()).to_owned(),
-        headers: outbound.headers().clone(),
+        headers: outbound.headers(),
     })
 }
 

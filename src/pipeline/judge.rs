@@ -6,16 +6,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{HOST, ORIGIN};
+use http::header::ORIGIN;
 use http::{HeaderMap, Method, Uri, Version};
 
+use super::arrival::Arrival;
 use crate::auth::{self, Attempt, PeerCertificate};
 use crate::clock::Timestamp;
 use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
-use crate::policy::forwarded::{self, Client};
+use crate::policy::forwarded::Client;
 use crate::policy::headers::check_framing;
-use crate::policy::host::{Authority, parse_authority};
 use crate::policy::identity::Caller;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
@@ -62,6 +62,8 @@ pub struct Subject<'u, 'h> {
     pub peer: &'h Peer,
     /// Largest request target in bytes.
     pub target_limit: usize,
+    /// Where the connection's last request was for.
+    pub known: Option<&'h Arc<Arrival>>,
 }
 
 /// Who a request is judged for.
@@ -79,7 +81,7 @@ pub struct Judged<'u> {
     /// The path in its one reading.
     pub path: Option<CanonicalPath<'u>>,
     /// Who the client is.
-    pub client: Option<Client>,
+    pub client: Option<Arc<Arrival>>,
     /// The route that was chosen.
     pub route: Option<Arc<Route>>,
     /// The WebSocket handshake, where it is one.
@@ -116,18 +118,12 @@ pub async fn judge<'u>(
     let policy = &gate.policy;
     check_size(policy.header_count, subject)?;
     check_framing(subject.version, subject.method, subject.headers)?;
-    let authority = authority(subject)?;
-    // An expectation is about the rules, whatever certificates are there.
-    if matches!(who, Who::Bearer) {
-        check_server_name(subject, &authority)?;
-    }
-    let client = judged.client.insert(forwarded::resolve(
-        &policy.trusted_proxies,
-        subject.peer.address.ip(),
-        subject.peer.tls.is_some(),
-        &authority,
-        subject.headers,
-    ));
+    let arrival = match subject.known {
+        Some(known) if known.fits(gate, subject) => Arc::clone(known),
+        Some(_) | None => Arc::new(Arrival::of(gate, subject, &who)?),
+    };
+    let client = judged.client.insert(arrival);
+    let host = client.host.as_ref();
     let path = judged.path.insert(CanonicalPath::parse(
         subject.uri.path(),
         policy.merge_slashes,
@@ -135,13 +131,13 @@ pub async fn judge<'u>(
 
     let origin = subject.headers.get(ORIGIN);
     if cors::is_preflight(subject.method, subject.headers)
-        && let Some(answer) = preflight(gate, subject, &authority, path, &mut judged.route)
+        && let Some(answer) = preflight(gate, subject, host, path, &mut judged.route)
     {
         return answer.map(Verdict::Preflight);
     }
     let route = policy
         .routes
-        .find(authority.host(), path, subject.method)
+        .find(host, path, subject.method)
         .map_err(|miss| missed(&miss))?;
     let route = judged.route.insert(Arc::clone(route));
     judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
@@ -223,59 +219,6 @@ fn check_size(header_count: usize, subject: &Subject<'_, '_>) -> Result<(), Deni
     Ok(())
 }
 
-/// The one host that the request is for. An authority in the target and a `Host` must agree
-/// (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
-fn authority<'h>(subject: &Subject<'h, 'h>) -> Result<Authority<'h>, Denial> {
-    let refuse = |detail: String| Denial::new(Code::BadRequest, detail).closing();
-    let mut hosts = subject.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(refuse("the Host header is there twice".to_owned()));
-    }
-    let host = match host {
-        Some(value) => {
-            let text = value
-                .to_str()
-                .map_err(|bad| refuse(format!("the Host header is not text: {bad}")))?;
-            Some(parse_authority(text).map_err(|bad| refuse(bad.to_string()))?)
-        }
-        None => None,
-    };
-    let target = match subject.uri.authority() {
-        Some(target) => {
-            Some(parse_authority(target.as_str()).map_err(|bad| refuse(bad.to_string()))?)
-        }
-        None => None,
-    };
-    match (host, target) {
-        (Some(host), Some(target)) if host != target => Err(refuse(
-            "the Host header and the address name two different hosts".to_owned(),
-        )),
-        (_, Some(target)) => Ok(target),
-        (Some(host), None) => Ok(host),
-        (None, None) => Err(refuse("the Host header is missing".to_owned())),
-    }
-}
-
-/// RFC 9110 §7.4: a connection serves the hosts that its certificate covers.
-fn check_server_name(subject: &Subject<'_, '_>, authority: &Authority<'_>) -> Result<(), Denial> {
-    let Some(tls) = &subject.peer.tls else {
-        return Ok(());
-    };
-    if tls.served.covers(authority.host()) {
-        return Ok(());
-    }
-    let note = format!(
-        "host {} is not covered by the certificate for {}",
-        authority.host(),
-        tls.server_name
-            .as_deref()
-            .unwrap_or("clients without a server name"),
-    );
-    let detail = "the certificate of this connection does not cover the host; open another one";
-    Err(Denial::new(Code::Misdirected, detail).note(note))
-}
-
 fn missed(miss: &Miss) -> Denial {
     match miss {
         Miss::NoRoute => Denial::new(Code::NoRoute, "no route matches this host and path"),
@@ -292,7 +235,7 @@ fn missed(miss: &Miss) -> Denial {
 fn preflight(
     gate: &Snapshot,
     subject: &Subject<'_, '_>,
-    authority: &Authority<'_>,
+    host: &str,
     path: &CanonicalPath<'_>,
     chosen: &mut Option<Arc<Route>>,
 ) -> Option<Result<HeaderMap, Denial>> {
@@ -300,11 +243,7 @@ fn preflight(
         .headers
         .get(http::header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let method = Method::from_bytes(wanted.as_bytes()).ok()?;
-    let route = gate
-        .policy
-        .routes
-        .find(authority.host(), path, &method)
-        .ok()?;
+    let route = gate.policy.routes.find(host, path, &method).ok()?;
     let rule = route.cors.as_ref()?;
     *chosen = Some(Arc::clone(route));
     Some(rule.preflight(route.methods.as_deref(), subject.headers))

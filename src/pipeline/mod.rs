@@ -1,5 +1,6 @@
 //! The way of a request, from its head to its answer.
 
+pub mod arrival;
 pub mod body;
 mod files;
 mod inbound;

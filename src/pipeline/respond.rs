@@ -13,6 +13,7 @@ use crate::policy::route::{Route, Template, TemplatePart, Unauthenticated};
 
 /// Whose answer with a status of 400 or above it is: `gateway` or `app`.
 pub(crate) const REFUSED_BY: HeaderName = HeaderName::from_static("x-refused-by");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// The answer to a refused request.
@@ -149,7 +150,7 @@ fn escape(text: &str) -> String {
 /// Whether a person's browser loads a page: `Sec-Fetch-Mode: navigate`, or, from browsers without
 /// it, an `Accept` that names `text/html` before anything that programs ask for.
 pub(crate) fn is_page_load(headers: &HeaderMap) -> bool {
-    if let Some(mode) = headers.get("sec-fetch-mode") {
+    if let Some(mode) = headers.get(SEC_FETCH_MODE) {
         return mode == "navigate";
     }
     let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, reques
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
+use super::arrival::Arrival;
 use super::body::Body;
 use super::files;
 use super::inbound;
@@ -24,7 +25,7 @@ use crate::policy::route::{Action, Forward, Route};
 use crate::telemetry::Held;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
-use crate::upstream::outbound::Outbound;
+use crate::upstream::outbound::{Outbound, TRACEPARENT};
 use crate::upstream::pool::Pool;
 use crate::upstream::tunnel::Handover;
 
@@ -37,6 +38,8 @@ pub struct Visitor {
     pub pool: Arc<Pool>,
     /// The other end.
     pub peer: Peer,
+    /// Where the last request was for.
+    known: Mutex<Option<Arc<Arrival>>>,
     /// What the connection becomes after a 101.
     pub tunnel: Mutex<Option<Tunnel>>,
 }
@@ -49,7 +52,24 @@ impl Visitor {
             gateway,
             pool,
             peer,
+            known: Mutex::new(None),
             tunnel: Mutex::new(None),
+        }
+    }
+
+    fn known(&self) -> Option<Arc<Arrival>> {
+        self.known.lock().ok().and_then(|known| known.clone())
+    }
+
+    /// Keeps what the last request told, where that is news.
+    fn remember(&self, before: Option<&Arc<Arrival>>, now: Option<&Arc<Arrival>>) {
+        let Some(now) = now else {
+            return;
+        };
+        if before.is_none_or(|before| !Arc::ptr_eq(before, now))
+            && let Ok(mut known) = self.known.lock()
+        {
+            *known = Some(Arc::clone(now));
         }
     }
 }
@@ -135,6 +155,7 @@ pub async fn serve(
     let origin = headers.get(ORIGIN).cloned();
     let head_bytes = head_size(&method, &uri, &headers);
     let preflight = cors::is_preflight(&method, &headers);
+    let known = visitor.known();
     let mut judged = Judged::default();
     let kept_method = method.clone();
     let outcome = match violation {
@@ -147,6 +168,7 @@ pub async fn serve(
                 headers: &headers,
                 peer: &visitor.peer,
                 target_limit: gate.settings.server.limits.request_line,
+                known: known.as_ref(),
             };
             match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
                 Err(denial) => Err(denial),
@@ -162,6 +184,7 @@ pub async fn serve(
             }
         }
     };
+    visitor.remember(known.as_ref(), judged.client.as_ref());
     let route = judged.route.as_deref();
     let (mut answer, denial) = match outcome {
         Ok(answer) => (answer, None),
@@ -416,16 +439,22 @@ fn is_plain_id(id: &[u8]) -> bool {
 
 /// The client's trace context where it is valid, or a new one (W3C Trace Context §3.2).
 pub(crate) fn traceparent(headers: &HeaderMap) -> HeaderValue {
-    let mut sent = headers.get_all("traceparent").iter();
+    let mut sent = headers.get_all(TRACEPARENT).iter();
     if let (Some(theirs), None) = (sent.next(), sent.next())
         && is_traceparent(theirs.as_bytes())
     {
         return theirs.clone();
     }
-    let trace = uuid::Uuid::new_v4();
-    let (span, _) = uuid::Uuid::new_v4().as_u64_pair();
-    let text = format!("00-{}-{span:016x}-00", trace.simple());
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"))
+    let (mut trace, mut span) = (uuid::Uuid::encode_buffer(), uuid::Uuid::encode_buffer());
+    let trace = uuid::Uuid::new_v4().simple().encode_lower(&mut trace);
+    let span = uuid::Uuid::new_v4().simple().encode_lower(&mut span);
+    // The version digit of the span's UUID stands behind these: they are all random.
+    let span = span.get(16..).unwrap_or_default();
+    let mut text = bytes::BytesMut::with_capacity(55);
+    for part in ["00-", trace, "-", span, "-00"] {
+        text.extend_from_slice(part.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn is_traceparent(text: &[u8]) -> bool {

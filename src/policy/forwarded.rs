@@ -179,18 +179,22 @@ pub fn resolve(
     }
 }
 
-/// Sets `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, each once. The client's own must be gone.
-pub fn inject(client: &Client, headers: &mut HeaderMap) {
-    headers.insert(FORWARDED_FOR, client.chain.clone());
-    let scheme = HeaderValue::from_static(client.scheme.as_str());
-    headers.insert(FORWARDED_PROTO, scheme);
-    headers.insert(FORWARDED_HOST, client.host.clone());
+/// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, each once. The client's own must be gone.
+pub fn fields(client: &Client) -> [(HeaderName, HeaderValue); 4] {
     let port = match client.port {
         443 => HeaderValue::from_static("443"),
         80 => HeaderValue::from_static("80"),
         port => HeaderValue::from(port),
     };
-    headers.insert(FORWARDED_PORT, port);
+    [
+        (FORWARDED_FOR, client.chain.clone()),
+        (
+            FORWARDED_PROTO,
+            HeaderValue::from_static(client.scheme.as_str()),
+        ),
+        (FORWARDED_HOST, client.host.clone()),
+        (FORWARDED_PORT, port),
+    ]
 }
 
 /// From the peer to the client. Nearly always one or two addresses.
@@ -532,11 +536,7 @@ mod tests {
 
     #[test]
     fn each_forwarding_header_is_sent_once() {
-        let mut headers = HeaderMap::new();
-        for _ in 0..2 {
-            headers.append(FORWARDED_FOR, HeaderValue::from_static("x"));
-        }
-        inject(&client(&[], "192.0.2.7", &[]), &mut headers);
+        let headers: HeaderMap = fields(&client(&[], "192.0.2.7", &[])).into_iter().collect();
         assert_eq!(headers.len(), 4);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
         assert_eq!(headers["x-forwarded-proto"], "http");

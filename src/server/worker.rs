@@ -4,7 +4,6 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
@@ -12,12 +11,8 @@ use super::Door;
 use super::accept;
 use super::drain::Drain;
 use super::limits::Ledger;
-use crate::clock;
 use crate::gateway::Gateway;
-use crate::upstream::pool::Pool;
-
-/// How often idle connections to apps are looked over.
-const SWEEP: Duration = Duration::from_millis(250);
+use crate::upstream::pool::{Pool, SWEEP};
 
 /// What the connections of one worker share.
 #[derive(Debug)]
@@ -87,7 +82,7 @@ impl Worker {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.pool.sweep(clock::monotonic());
+            self.pool.sweep();
         }
     }
 }

@@ -10,12 +10,14 @@ use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use smallvec::SmallVec;
+
 use super::body::RequestBody;
 use crate::policy::forwarded::{self, Client};
 use crate::policy::identity::Caller;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
-use crate::policy::route::{Forward, Route};
+use crate::policy::route::{Forward, HeaderEdits, Route};
 use crate::policy::{Policy, websocket};
 
 /// The cookie that keeps a client with its server under `balance = "cookie"`.
@@ -57,6 +59,9 @@ pub enum Refused<'a> {
     Cookie(&'a str),
 }
 
+/// Headers that the gateway itself adds.
+type Own = SmallVec<[(HeaderName, HeaderValue); 16]>;
+
 /// Is told of interim answers.
 pub type HearInterim = Box<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
@@ -65,6 +70,8 @@ pub struct Outbound {
     method: Method,
     target: Uri,
     headers: HeaderMap,
+    /// The gateway's own, each name once; they take the place of any in `headers`.
+    own: Own,
     pub(super) body: RequestBody,
     interim: Option<HearInterim>,
     /// The server that the client's sticky cookie names.
@@ -94,21 +101,26 @@ impl Outbound {
                 Refused::Cookie(name) => drop(take_cookie(&mut headers, name)),
             }
         }
-        introduce(&mut headers, permit.caller().map(|caller| &**caller), facts);
-        forwarded::inject(facts.client, &mut headers);
-        headers.insert(HOST, facts.client.authority.clone());
-        headers.insert(facts.policy.request_id.clone(), facts.request_id.clone());
-        headers.insert(TRACEPARENT, facts.traceparent.clone());
-        for name in &facts.route.request_headers.remove {
+        let mut own = Own::new();
+        own.push((HOST, facts.client.authority.clone()));
+        own.push((facts.policy.request_id.clone(), facts.request_id.clone()));
+        own.push((TRACEPARENT, facts.traceparent.clone()));
+        own.extend(forwarded::fields(facts.client));
+        introduce(&mut own, permit.caller().map(|caller| &**caller), facts);
+        let HeaderEdits { set, remove } = &facts.route.request_headers;
+        for name in remove {
             headers.remove(name);
+            own.retain(|(have, _)| have != name);
         }
-        for (name, value) in &facts.route.request_headers.set {
-            headers.insert(name.clone(), value.clone());
+        for (name, value) in set {
+            own.retain(|(have, _)| have != name);
+            own.push((name.clone(), value.clone()));
         }
         Self {
             method,
             target: target(uri, facts),
             headers,
+            own,
             body,
             interim: None,
             sticky,
@@ -124,8 +136,22 @@ impl Outbound {
 
     /// The headers that the app will get.
     #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub fn headers(&self) -> HeaderMap {
+        let mut all = self.headers.clone();
+        all.extend(self.own.iter().cloned());
+        all
+    }
+
+    /// The headers that the app will get, in the order in which they are written.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let theirs = self
+            .headers
+            .iter()
+            .filter(|(name, _)| self.own.iter().all(|(own, _)| own != *name));
+        self.own
+            .iter()
+            .map(|(name, value)| (name, value))
+            .chain(theirs)
     }
 
     /// The target that the app will get.
@@ -157,18 +183,17 @@ impl fmt::Debug for Outbound {
     }
 }
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The trace context (W3C Trace Context §3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Tells the app who is calling. The client's own headers of these names are gone already.
-fn introduce(headers: &mut HeaderMap, caller: Option<&Caller>, facts: &Facts<'_>) {
+fn introduce(own: &mut Own, caller: Option<&Caller>, facts: &Facts<'_>) {
     let Some(caller) = caller else {
         return;
     };
-    for (name, value) in caller.headers() {
-        headers.insert(name.clone(), value.clone());
-    }
+    own.extend(caller.headers().iter().cloned());
     if let (Some(name), Some(value)) = (&facts.policy.identity.assertion, facts.assertion) {
-        headers.insert(name.clone(), value.clone());
+        own.push((name.clone(), value.clone()));
     }
 }
 

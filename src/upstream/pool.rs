@@ -5,30 +5,35 @@
 //! wants a permit while others sit on idle connections says so, and they close one.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::http1::Link;
 use super::server::Server;
-use crate::clock;
 
-/// An idle connection is closed after this long. Servers that close earlier (gunicorn: 2 s) are
-/// noticed by looking.
-const IDLE: Duration = Duration::from_mins(1);
+/// Between two looks at idle connections.
+pub const SWEEP: Duration = Duration::from_millis(250);
+
+/// An idle connection is closed after this many sweeps, a minute. Servers that close earlier
+/// (gunicorn: 2 s) are noticed by looking.
+const IDLE_SWEEPS: u64 = 240;
 
 /// Idle connections of one worker.
 #[derive(Debug, Default)]
 pub struct Pool {
-    shelves: Mutex<HashMap<u64, Shelf>>,
+    /// How often it was swept: a clock that costs nothing to read.
+    sweeps: AtomicU64,
+    shelves: Mutex<HashMap<u64, Shelf, ahash::RandomState>>,
 }
 
 #[derive(Debug, Default)]
 struct Shelf {
     server: Option<Arc<Server>>,
-    idle: Vec<(Instant, Box<Link>)>,
+    /// With the sweep that each was put here before.
+    idle: Vec<(u64, Box<Link>)>,
     waiting: VecDeque<oneshot::Sender<Box<Link>>>,
 }
 
@@ -62,7 +67,7 @@ impl Pool {
                 return;
             }
             shelf.server.get_or_insert_with(|| Arc::clone(server));
-            shelf.idle.push((clock::monotonic(), link));
+            shelf.idle.push((self.sweeps.load(Ordering::Relaxed), link));
         });
     }
 
@@ -77,8 +82,9 @@ impl Pool {
     }
 
     /// Closes what servers hung up on, what was idle for too long, and what others wait for.
-    /// Called by the worker a few times a second.
-    pub fn sweep(&self, now: Instant) {
+    /// Called by the worker every [`SWEEP`].
+    pub fn sweep(&self) {
+        let now = self.sweeps.fetch_add(1, Ordering::Relaxed);
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         for shelf in shelves.values_mut() {
             let wanted = shelf
@@ -87,7 +93,7 @@ impl Pool {
                 .map_or(0, |server| server.waiting.load(Ordering::Relaxed));
             shelf.idle.drain(..wanted.min(shelf.idle.len()));
             shelf.idle.retain_mut(|(since, link)| {
-                now.saturating_duration_since(*since) < IDLE && link.is_idle()
+                now.saturating_sub(*since) < IDLE_SWEEPS && link.is_idle()
             });
             if shelf.idle.is_empty() {
                 shelf.server = None;

@@ -2,7 +2,10 @@
 
 use bytes::{BufMut, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+/// Room for most heads, in bytes.
+const USUAL_HEAD: usize = 1024;
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,31 +20,27 @@ pub(super) enum Framing {
 
 /// Writes the head. `host` takes the place of the request's own where given; the framing's field
 /// takes the place of any that is there.
-pub(super) fn head(
+pub(super) fn head<'f>(
     out: &mut BytesMut,
-    (method, target, headers): (&Method, &Uri, &HeaderMap),
+    (method, target): (&Method, &Uri),
+    fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     host: Option<&HeaderValue>,
     framing: Framing,
 ) {
     let target = target
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    let size: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    out.reserve(size + target.len() + method.as_str().len() + 64);
+    out.reserve(USUAL_HEAD + target.len());
     out.put_slice(method.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    if let Some(host) = host.or_else(|| headers.get(HOST)) {
-        field(out, b"host", host.as_bytes());
-    }
-    for (name, value) in headers {
-        if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
-            field(out, name.as_str().as_bytes(), value.as_bytes());
+    for (name, value) in fields {
+        if *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING {
+            continue;
         }
+        let value = host.filter(|_| *name == HOST).unwrap_or(value);
+        field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     match framing {
         Framing::None => {}
@@ -92,26 +91,39 @@ pub(super) fn last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_head_says_its_length_once_and_its_host_first() {
+    fn written(host: Option<&HeaderValue>) -> String {
         let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("app.example"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("9"));
         headers.insert("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_static("2"));
-        headers.insert(HOST, HeaderValue::from_static("app.example"));
         let mut out = BytesMut::new();
         let uri = Uri::from_static("/a?b=c");
         head(
             &mut out,
-            (&Method::POST, &uri, &headers),
-            None,
+            (&Method::POST, &uri),
+            headers.iter(),
+            host,
             Framing::Length(3),
         );
-        let text = std::str::from_utf8(&out).unwrap();
-        assert!(text.starts_with("POST /a?b=c HTTP/1.1\r\nhost: app.example\r\n"));
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_head_says_its_length_once() {
+        let text = written(None);
+        assert!(
+            text.starts_with("POST /a?b=c HTTP/1.1\r\n") && text.contains("host: app.example\r\n")
+        );
         assert!(text.contains("x-a: 1\r\n") && text.contains("x-a: 2\r\n"));
         assert!(text.ends_with("content-length: 3\r\n\r\n"));
         assert_eq!(text.matches("content-length").count(), 1);
+    }
+
+    #[test]
+    fn a_fixed_host_takes_the_place_of_the_clients() {
+        let text = written(Some(&HeaderValue::from_static("other.example")));
+        assert!(text.contains("host: other.example\r\n") && !text.contains("app.example"));
     }
 
     #[test]

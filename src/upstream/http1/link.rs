@@ -114,12 +114,8 @@ impl Link {
         let method = outbound.method();
         let framing = framing(&body, method);
         self.out.clear();
-        encode::head(
-            &mut self.out,
-            (method, outbound.target(), outbound.headers()),
-            host,
-            framing,
-        );
+        let line = (method, outbound.target());
+        encode::head(&mut self.out, line, outbound.fields(), host, framing);
         self.upload = Upload {
             done: false,
             chunked: framing == Framing::Chunked,
