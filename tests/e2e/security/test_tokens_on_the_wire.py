@@ -274,13 +274,14 @@ def test_an_encrypted_or_nested_token_is_refused(front, case):
 TIMES = ['"9999999999"', "[9999999999]", "null", "true", "false", "NaN", "Infinity", "1e999", "-1", "-9999999999", "{}", '""', "0", "-0", "1e-5", "0x7fffffff", "+9999999999", "09999999999", "9999999999.", "9999999999e"]
 
 
-@table(47, TIMES)
-@pytest.mark.parametrize("claim", ["exp", "nbf"])
-def test_a_time_that_is_no_time_is_never_absent(front, claim, case):
-    if claim == "nbf" and case in ("-1", "-9999999999", "0", "-0", "1e-5"):
-        pytest.skip("a start in the past is a start in the past")
-    not_let_in(front, raw_token(text_claims(**{claim: case})))
-    not_let_in(front, raw_token(text_claims(**{claim: case})), "/lenient/x")
+PAST = ["-1", "-9999999999", "0", "-0", "1e-5"]  # as a start these are in the past, which is no fault
+
+
+@table(47, {f"{claim}-{time}": (claim, time) for claim in ("exp", "nbf") for time in TIMES if claim == "exp" or time not in PAST})
+def test_a_time_that_is_no_time_is_never_absent(front, case):
+    claim, value = case
+    not_let_in(front, raw_token(text_claims(**{claim: value})))
+    not_let_in(front, raw_token(text_claims(**{claim: value})), "/lenient/x")
 
 
 @table(47, {"two-exp": ("exp", "1", "9999999999"), "two-exp-other": ("exp", "9999999999", "1"), "same": ("exp", "9999999999", "9999999999"), "two-users": ("user_id", '"7"', '"1"'), "two-types": ("token_type", '"refresh"', '"access"'), "escaped": ("\\u0065xp", "1", "1")})
