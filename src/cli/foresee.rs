@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{LOCATION, ORIGIN};
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::ask::{Ask, Door};
@@ -12,6 +12,7 @@ use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Judged, Subject, Verdict, Who, judge};
 use crate::pipeline::sealing::Sealing;
 use crate::pipeline::{respond, serve, trace};
+use crate::policy::cors::sole_origin;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
@@ -91,8 +92,7 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
     };
     let denial = outcome.as_ref().err().or(judged.overlooked.as_ref());
     let trace = trace::of(gate, &judged, &ask.peer, denial);
-    let outcome =
-        outcome.unwrap_or_else(|denial| refuse(gate, ask, judged.route.as_deref(), denial));
+    let outcome = outcome.unwrap_or_else(|denial| refuse(gate, ask, &judged, denial));
     Foreseen {
         outcome,
         route: judged.route,
@@ -194,7 +194,7 @@ fn answer(
     mut headers: HeaderMap,
     words: String,
 ) -> Outcome {
-    finish(gate, ask, Some(route), &mut headers);
+    finish(gate, ask, (Some(route), Some(route)), &mut headers);
     Outcome::Answer {
         status,
         headers,
@@ -202,12 +202,13 @@ fn answer(
     }
 }
 
-fn refuse(gate: &Snapshot, ask: &Ask, route: Option<&Route>, denial: Denial) -> Outcome {
+fn refuse(gate: &Snapshot, ask: &Ask, judged: &Judged<'_>, denial: Denial) -> Outcome {
+    let route = judged.route.as_deref();
     let page = respond::is_page_load(&ask.headers);
     let target = (&ask.method, &ask.uri);
     let (head, _) = respond::refuse(&denial, "", target, page, route).into_parts();
     let mut headers = head.headers;
-    finish(gate, ask, route, &mut headers);
+    finish(gate, ask, (route, judged.route_of_cors()), &mut headers);
     Outcome::Refused {
         status: head.status,
         headers,
@@ -215,13 +216,18 @@ fn refuse(gate: &Snapshot, ask: &Ask, route: Option<&Route>, denial: Denial) -> 
     }
 }
 
-/// What every answer gets.
-fn finish(gate: &Snapshot, ask: &Ask, route: Option<&Route>, headers: &mut HeaderMap) {
+/// What every answer gets, by the route that answers and the one whose cross-origin rule holds.
+fn finish(
+    gate: &Snapshot,
+    ask: &Ask,
+    (route, of_cors): (Option<&Route>, Option<&Route>),
+    headers: &mut HeaderMap,
+) {
     if let Some(route) = route {
         respond::edit(headers, route);
     }
-    let origin = ask.headers.get(ORIGIN);
-    respond::protect(headers, gate, route, origin, ask.peer.tls.is_some());
+    let origin = sole_origin(&ask.headers);
+    respond::protect(headers, gate, of_cors, origin, ask.peer.tls.is_some());
 }
 
 /// What the plain door that only redirects answers.

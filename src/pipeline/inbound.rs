@@ -24,6 +24,8 @@ pub(super) fn accept(
     scheme: Scheme,
 ) -> Result<(Response<Body>, Option<Box<Handover>>), Denial> {
     let (mut head, body) = answer.response.into_parts();
+    let switches =
+        head.status == StatusCode::SWITCHING_PROTOCOLS && websocket::is_switch(&head.headers);
     cleanse_answer(&mut head.headers);
     head.version = Version::HTTP_11;
     if let Some(id) = answer.sticky {
@@ -45,7 +47,7 @@ pub(super) fn accept(
         AnswerOr::Empty => (Body::empty(), None),
         AnswerOr::Body(body) => (Body::app(body), None),
         AnswerOr::Tunnel(tunnel) => {
-            check_switch(&head.headers, handshake)?;
+            check_switch(&head.headers, switches, handshake)?;
             head.headers
                 .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             head.headers
@@ -57,7 +59,11 @@ pub(super) fn accept(
     Ok((Response::from_parts(head, body), tunnel))
 }
 
-fn check_switch(headers: &HeaderMap, handshake: Option<&Handshake>) -> Result<(), Denial> {
+fn check_switch(
+    headers: &HeaderMap,
+    switches: bool,
+    handshake: Option<&Handshake>,
+) -> Result<(), Denial> {
     let refuse = |note: &'static str| {
         Err(Denial::new(
             Code::UpstreamInvalid,
@@ -68,6 +74,9 @@ fn check_switch(headers: &HeaderMap, handshake: Option<&Handshake>) -> Result<()
     let Some(handshake) = handshake else {
         return refuse("the app switched protocols without being asked to");
     };
+    if !switches {
+        return refuse("it does not say `Connection: Upgrade` and `Upgrade: websocket`");
+    }
     let accept = websocket::accept_for(&handshake.key);
     if headers
         .get(SEC_WEBSOCKET_ACCEPT)

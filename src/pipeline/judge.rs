@@ -84,6 +84,9 @@ pub struct Judged<'u> {
     pub client: Option<Arc<Arrival>>,
     /// The route that was chosen.
     pub route: Option<Arc<Route>>,
+    /// Where the path has routes for other methods alone: one whose cross-origin rule allows the
+    /// request's origin.
+    pub beside: Option<Arc<Route>>,
     /// The WebSocket handshake, where it is one.
     pub handshake: Option<Handshake>,
     /// What the authenticators said.
@@ -92,6 +95,14 @@ pub struct Judged<'u> {
     pub caller: Option<Arc<Caller>>,
     /// What would have been refused on a route that only observes.
     pub overlooked: Option<Denial>,
+}
+
+impl Judged<'_> {
+    /// The route whose cross-origin rule holds for the answer.
+    #[must_use]
+    pub fn route_of_cors(&self) -> Option<&Route> {
+        self.route.as_deref().or(self.beside.as_deref())
+    }
 }
 
 /// What is to happen with a request.
@@ -138,7 +149,11 @@ pub async fn judge<'u>(
     let route = policy
         .routes
         .find(host, path, subject.method)
-        .map_err(|miss| missed(&miss))?;
+        .map_err(|miss| {
+            let mut beside = policy.routes.beside(host, path);
+            judged.beside = beside.find(|route| may_read(route, origin)).cloned();
+            missed(&miss)
+        })?;
     let route = judged.route.insert(Arc::clone(route));
     judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
 
@@ -217,6 +232,14 @@ fn check_size(header_count: usize, subject: &Subject<'_, '_>) -> Result<(), Deni
         return Err(Denial::new(Code::BadRequest, "CONNECT is not served here").closing());
     }
     Ok(())
+}
+
+/// Whether a page of this origin may read what a route answers.
+fn may_read(route: &Route, origin: Option<&http::HeaderValue>) -> bool {
+    let (Some(rule), Some(origin)) = (&route.cors, origin) else {
+        return false;
+    };
+    rule.allows(origin)
 }
 
 fn missed(miss: &Miss) -> Denial {

@@ -60,6 +60,9 @@ pub(crate) fn edit(headers: &mut HeaderMap, route: &Route) {
 }
 
 /// Cross-origin and security headers, which every answer gets but one that begins a tunnel.
+///
+/// Where no route was found, a rule that names the origin lets its pages read so; `*` speaks for
+/// its own routes alone.
 pub(crate) fn protect(
     headers: &mut HeaderMap,
     gate: &Snapshot,
@@ -69,7 +72,7 @@ pub(crate) fn protect(
 ) {
     let rule = match route {
         Some(route) => route.cors.as_ref(),
-        None => origin.and_then(|origin| gate.cors_rules.iter().find(|rule| rule.allows(origin))),
+        None => origin.and_then(|origin| gate.cors_rules.iter().find(|rule| rule.names(origin))),
     };
     if let Some(rule) = rule {
         rule.decorate(origin, headers);

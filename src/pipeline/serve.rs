@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, EXPECT, ORIGIN};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -152,7 +152,7 @@ pub async fn serve(
         upgrade: extensions.remove::<OnUpgrade>(),
     };
     let page = respond::is_page_load(&headers);
-    let origin = headers.get(ORIGIN).cloned();
+    let origin = cors::sole_origin(&headers).cloned();
     let head_bytes = head_size(&method, &uri, &headers);
     let preflight = cors::is_preflight(&method, &headers);
     let known = visitor.known();
@@ -194,12 +194,7 @@ pub async fn serve(
             (answer, Some(denial))
         }
     };
-    visit.finish(
-        &mut answer,
-        route,
-        origin.as_ref(),
-        judged.handshake.is_some(),
-    );
+    visit.finish(&mut answer, &judged, origin.as_ref());
     let report = Report::begin(
         visit.times,
         now,
@@ -373,18 +368,17 @@ impl Visit<'_> {
     fn finish(
         &self,
         answer: &mut Response<Body>,
-        route: Option<&Route>,
+        judged: &Judged<'_>,
         origin: Option<&HeaderValue>,
-        websocket: bool,
     ) {
         let headers = answer.headers_mut();
-        if let Some(route) = route {
+        if let Some(route) = &judged.route {
             respond::edit(headers, route);
         }
-        let whole = self.preflighted || (websocket && self.tunnelled);
+        let whole = self.preflighted || (judged.handshake.is_some() && self.tunnelled);
         if !whole {
             let tls = self.visitor.peer.tls.is_some();
-            respond::protect(headers, self.gate, route, origin, tls);
+            respond::protect(headers, self.gate, judged.route_of_cors(), origin, tls);
         }
         let name = self.gate.policy.request_id.clone();
         headers.insert(name, self.request_id.clone());

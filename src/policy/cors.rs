@@ -111,6 +111,13 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// The origin that a request names. One that names two has none (RFC 6454 §7.3).
+#[must_use]
+pub fn sole_origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none())
+}
+
 impl CorsRule {
     /// Compiles a rule.
     ///

@@ -117,6 +117,12 @@ impl Leaf {
             .or(self.any.as_ref())
     }
 
+    /// Every route here, whatever its methods.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let listed = self.listed.iter().map(|(_, route)| route);
+        listed.chain(&self.any)
+    }
+
     /// The methods that some route here takes, for `Allow` (RFC 9110 §10.2.1).
     pub(super) fn allow(&self) -> &HeaderValue {
         &self.allow

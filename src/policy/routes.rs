@@ -121,6 +121,17 @@ impl Routes {
         })
     }
 
+    /// The routes that stand where a request would be routed, whatever their methods.
+    pub fn beside(
+        &self,
+        host: &str,
+        path: &CanonicalPath<'_>,
+    ) -> impl Iterator<Item = &Arc<Route>> {
+        self.leaf(host, path.decoded())
+            .into_iter()
+            .flat_map(Leaf::routes)
+    }
+
     fn leaf(&self, host: &str, decoded: &str) -> Option<&Leaf> {
         if let Some(leaf) = self.exact.get(host).and_then(|tree| tree.find(decoded)) {
             return Some(leaf);

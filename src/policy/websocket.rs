@@ -47,8 +47,8 @@ impl Handshake {
     }
 }
 
-/// Reads a request's handshake. `None` for a request that is none; what it says in `Upgrade` then
-/// goes no further (RFC 9110 §7.8 leaves it to the server to ignore it).
+/// Reads a request's handshake. `None` for a request that is none, or that asks on two lines: what
+/// it says in `Upgrade` then goes no further (RFC 9110 §7.8 leaves it to the server to ignore it).
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ pub fn handshake(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<Handshake>, Denial> {
-    if !headers.contains_key(UPGRADE)
+    if single(headers, &UPGRADE).is_none()
         || !lists(headers, &UPGRADE, b"websocket")
         || !lists(headers, &CONNECTION, b"upgrade")
     {
@@ -109,6 +109,15 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderVal
 fn is_key(key: &str) -> bool {
     let mut bytes = [0; 18];
     key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(16)
+}
+
+/// Whether an answer with 101 says what it switches to (RFC 6455 §4.1, items 2 and 3 of what a
+/// client checks).
+#[must_use]
+pub fn is_switch(headers: &HeaderMap) -> bool {
+    let to = single(headers, &UPGRADE);
+    to.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && lists(headers, &CONNECTION, b"upgrade")
 }
 
 /// What `Sec-WebSocket-Accept` must say to a key (RFC 6455 §4.2.2): its SHA-1 with a fixed text.

@@ -7,19 +7,22 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 use crate::policy::host::parse_authority;
 
-/// 308 to the same address over https, or 400 where there is no host to send the client to.
+/// 308 to the same address over https; 400 where there is no host to send the client to, 421 where
+/// the host is not one of the gateway's own, as `is_own` says: a redirect must not lead a client,
+/// or a cache before it, to where someone else's `Host` says.
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a service")]
 pub(super) fn answer<B>(
     request: &Request<B>,
     https_port: Option<u16>,
+    is_own: impl FnOnce(&str) -> bool,
 ) -> Result<Response<http_body_util::Empty<bytes::Bytes>>, Infallible> {
     let mut answer = Response::new(http_body_util::Empty::new());
-    match location(request, https_port) {
-        Some(location) => {
+    match location(request, https_port, is_own) {
+        Ok(location) => {
             *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
             answer.headers_mut().insert(LOCATION, location);
         }
-        None => *answer.status_mut() = StatusCode::BAD_REQUEST,
+        Err(status) => *answer.status_mut() = status,
     }
     answer
         .headers_mut()
@@ -38,13 +41,24 @@ pub(super) fn refuse(
 }
 
 /// The address to go to: the host that was asked for, never one from the path.
-fn location<B>(request: &Request<B>, https_port: Option<u16>) -> Option<HeaderValue> {
+fn location<B>(
+    request: &Request<B>,
+    https_port: Option<u16>,
+    is_own: impl FnOnce(&str) -> bool,
+) -> Result<HeaderValue, StatusCode> {
     let mut hosts = request.headers().get_all(HOST).iter();
-    let (host, None) = (hosts.next()?, hosts.next()) else {
-        return None;
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(StatusCode::BAD_REQUEST);
     };
-    let authority = parse_authority(host.to_str().ok()?).ok()?;
+    let authority = host
+        .to_str()
+        .ok()
+        .and_then(|host| parse_authority(host).ok());
+    let authority = authority.ok_or(StatusCode::BAD_REQUEST)?;
     let host = authority.host();
+    if !is_own(host) {
+        return Err(StatusCode::MISDIRECTED_REQUEST);
+    }
     let host = if host.contains(':') {
         format!("[{host}]")
     } else {
@@ -55,13 +69,13 @@ fn location<B>(request: &Request<B>, https_port: Option<u16>) -> Option<HeaderVa
         .path_and_query()
         .map_or("/", |target| target.as_str());
     if !target.starts_with('/') {
-        return None;
+        return Err(StatusCode::BAD_REQUEST);
     }
     let text = match https_port {
         None | Some(443) => format!("https://{host}{target}"),
         Some(port) => format!("https://{host}:{port}{target}"),
     };
-    HeaderValue::try_from(text).ok()
+    HeaderValue::try_from(text).or(Err(StatusCode::BAD_REQUEST))
 }
 
 #[cfg(test)]
@@ -74,7 +88,8 @@ mod tests {
             .header(HOST, host)
             .body(())
             .unwrap();
-        location(&request, port).map(|value| value.to_str().unwrap().to_owned())
+        let location = location(&request, port, |host| host != "elsewhere.example");
+        Some(location.ok()?.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -95,6 +110,7 @@ mod tests {
             redirect("app.example", "//evil.example/", Some(443)).as_deref(),
             Some("https://app.example//evil.example/")
         );
+        assert_eq!(redirect("elsewhere.example:80", "/", Some(443)), None);
         assert_eq!(redirect("user@evil.example", "/", None), None);
         assert_eq!(redirect("", "/", None), None);
     }
