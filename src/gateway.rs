@@ -1,5 +1,6 @@
 //! Everything a reload can change, as one value that is swapped whole.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -134,6 +135,15 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the plain http door leads to a host: to one that a certificate covers, so that nobody
+    /// is sent to where someone else's `Host` says. Without an https door TLS ends elsewhere, and
+    /// which hosts are served there is not known here.
+    #[must_use]
+    pub fn redirects_to(&self, host: &str) -> bool {
+        let name = host.parse::<IpAddr>().is_err().then_some(host);
+        self.settings.server.https.is_empty() || self.tls.covers(name, host)
+    }
+
     /// Tells the log and the metrics about the certificates that serve.
     pub fn report_certificates(&self) {
         for warning in self.tls.warnings(clock::now()) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::LOCATION;
+use http::header::{HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::ask::{Ask, Door};
@@ -14,6 +14,7 @@ use crate::pipeline::sealing::Sealing;
 use crate::pipeline::{respond, serve, trace};
 use crate::policy::cors::sole_origin;
 use crate::policy::denial::{Code, Denial};
+use crate::policy::host::parse_authority;
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
 use crate::telemetry::Trace;
@@ -75,7 +76,7 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
     let mut judged = Judged::default();
     let outcome = match (&ask.violation, ask.door) {
         (Some(denial), _) => Err(denial.clone()),
-        (None, Door::Redirect) => Ok(redirect(gate)),
+        (None, Door::Redirect) => Ok(redirect(gate, ask)),
         (None, Door::Https | Door::Plain) => {
             let subject = Subject {
                 method: &ask.method,
@@ -231,7 +232,16 @@ fn finish(
 }
 
 /// What the plain door that only redirects answers.
-fn redirect(gate: &Snapshot) -> Outcome {
+fn redirect(gate: &Snapshot, ask: &Ask) -> Outcome {
+    let host = ask.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| parse_authority(host).ok());
+    if !host.is_some_and(|host| gate.redirects_to(host.host())) {
+        return Outcome::Answer {
+            status: Some(StatusCode::MISDIRECTED_REQUEST),
+            headers: HeaderMap::new(),
+            words: "no redirect, as no certificate here covers the host".to_owned(),
+        };
+    }
     let port = gate
         .settings
         .server

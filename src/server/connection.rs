@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,15 +239,9 @@ async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {
     builder.keep_alive(false);
     let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
     let port = worker.https_port;
-    // Without an https door of its own TLS ends elsewhere, and which hosts are served there is not
-    // known here.
-    let is_own = |host: &str| {
-        let name = host.parse::<IpAddr>().is_err().then_some(host);
-        port.is_none() || gate.tls.covers(name, host)
-    };
     let service = service_fn(move |request: Request<Incoming>| {
         let answered = match guard.next_request() {
-            Ok(_) => redirect::answer(&request, port, is_own),
+            Ok(_) => redirect::answer(&request, port, |host| gate.redirects_to(host)),
             Err(denial) => redirect::refuse(denial.status()),
         };
         std::future::ready(answered)
