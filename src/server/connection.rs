@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::kept::Kept;
+use super::socket::Socket;
 use super::worker::Worker;
 use super::{Door, framing, h2, proxy_protocol, redirect};
 use crate::auth::PeerCertificate;
@@ -52,7 +53,7 @@ pub(super) async fn serve(
     let peer = Peer { address, tls: None };
     match door {
         Door::Http | Door::Admin => redirects(worker, &gate, stream).await,
-        Door::Plain => http1(worker, &gate, stream, peer).await,
+        Door::Plain => http1(worker, &gate, Socket(stream), peer).await,
         Door::Https => tls(worker, &gate, stream, peer).await,
     }
 }
@@ -77,7 +78,7 @@ async fn real_address(
 async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: Peer) {
     let acceptor = TlsAcceptor::from(gate.tls.server_config());
     let limit = gate.settings.server.timeouts.tls_handshake;
-    let stream = match tokio::time::timeout(limit, acceptor.accept(stream)).await {
+    let stream = match tokio::time::timeout(limit, acceptor.accept(Socket(stream))).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             worker.gateway.metrics.refused_connection(Refused::Tls);

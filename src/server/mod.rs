@@ -7,6 +7,7 @@ mod h2;
 mod kept;
 mod limits;
 mod redirect;
+mod socket;
 mod stall;
 mod worker;
 
