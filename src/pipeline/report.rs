@@ -36,8 +36,8 @@ impl Times {
     }
 
     /// The request goes to the app now.
-    pub(super) fn sent(&mut self) {
-        self.sent = Some(clock::monotonic());
+    pub(super) fn sent(&mut self) -> Instant {
+        *self.sent.insert(clock::monotonic())
     }
 
     /// The head of the app's answer is there, or will not come.
@@ -115,7 +115,10 @@ impl Report {
         gate: Arc<Snapshot>,
         seen: Seen<'_, '_>,
     ) -> Box<Self> {
-        times.decided = Some(clock::monotonic());
+        // What comes after the app's answer is too short to read the clock for.
+        if times.answered.is_none() {
+            times.decided = Some(clock::monotonic());
+        }
         let judged = seen.judged;
         for one in judged.attempt.iter().flat_map(|attempt| &attempt.tries) {
             if let Some(metrics) = gate.metrics.authenticator(one.authenticator) {

@@ -311,13 +311,13 @@ impl Visit<'_> {
         let mut outbound = sealing.seal((method, uri, headers), body, permit)?;
         self.pass_interim(&mut outbound, gate);
         let terms = Terms {
+            begun: self.times.sent(),
             pool: &self.visitor.pool,
             client: client.ip,
             timeout: forward.timeout,
             progress: self.progress.as_deref(),
             hygiene,
         };
-        self.times.sent();
         let sent = upstream.send(outbound, &terms).await;
         self.times.answered();
         self.server = Some(Arc::clone(&upstream.name));

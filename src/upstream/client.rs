@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Response, StatusCode};
 use smallvec::SmallVec;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::balance::{self, Candidate};
 use super::body::{AnswerBody, Progress, RequestBody};
@@ -53,6 +53,8 @@ pub struct Terms<'a> {
     pub pool: &'a Arc<Pool>,
     /// The client's address, for `balance = "client-ip"`.
     pub client: IpAddr,
+    /// When the request was ready to be sent. Its time runs from here, whatever is tried.
+    pub begun: Instant,
     /// Time to the answer's head; the upstream's where `None`.
     pub timeout: Option<Duration>,
     /// How the request's body goes.
@@ -169,7 +171,8 @@ impl Upstream {
                 });
             }
         };
-        match timeout(limit, link.send(outbound, body, host)).await {
+        let deadline = tokio::time::Instant::from_std(terms.begun) + limit;
+        match timeout_at(deadline, link.send(outbound, body, host)).await {
             Ok(Ok(received)) => Ok((
                 received,
                 Exchange {

@@ -10,8 +10,6 @@ use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use smallvec::SmallVec;
-
 use super::body::RequestBody;
 use crate::policy::forwarded::{self, Client};
 use crate::policy::identity::Caller;
@@ -60,7 +58,10 @@ pub enum Refused<'a> {
 }
 
 /// Headers that the gateway itself adds.
-type Own = SmallVec<[(HeaderName, HeaderValue); 16]>;
+type Own = Vec<(HeaderName, HeaderValue)>;
+
+/// Room for those that most requests get.
+const USUAL: usize = 14;
 
 /// Is told of interim answers.
 pub type HearInterim = Box<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
@@ -101,7 +102,7 @@ impl Outbound {
                 Refused::Cookie(name) => drop(take_cookie(&mut headers, name)),
             }
         }
-        let mut own = Own::new();
+        let mut own = Own::with_capacity(USUAL);
         own.push((HOST, facts.client.authority.clone()));
         own.push((facts.policy.request_id.clone(), facts.request_id.clone()));
         own.push((TRACEPARENT, facts.traceparent.clone()));
