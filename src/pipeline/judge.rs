@@ -228,6 +228,9 @@ fn check_size(header_count: usize, subject: &Subject<'_, '_>) -> Result<(), Deni
         );
         return Err(Denial::new(Code::TargetTooLong, detail));
     }
+    if subject.uri.scheme_str() == Some("") {
+        return Err(Denial::new(Code::BadRequest, "the scheme of the address is empty").closing());
+    }
     if *subject.method == Method::CONNECT {
         return Err(Denial::new(Code::BadRequest, "CONNECT is not served here").closing());
     }
