@@ -18,23 +18,65 @@ HTTP = b"HTTP/1.1 "
 
 # What the app sends for one request, and what the client may get: statuses, and whether a cut answer is right too.
 REPLIES = {
-    "two-replies": (OK + POISON, {200, 502}), "reply-and-junk": (OK + b"junk" * 10, {200, 502}), "cl-and-te": (HTTP + b"200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + POISON, {200, 502}),
-    "two-lengths": (HTTP + b"200 OK\r\nContent-Length: 2\r\nContent-Length: 5\r\n\r\nok" + POISON, {502}), "bad-length": (HTTP + b"200 OK\r\nContent-Length: +2\r\n\r\nok", {502}), "list-length": (HTTP + b"200 OK\r\nContent-Length: 2, 2\r\n\r\nok", {200, 502}),
-    "body-on-204": (HTTP + b"204 No Content\r\nContent-Length: 6\r\n\r\npoison", {204, 502}), "body-on-304": (HTTP + b"304 Not Modified\r\n\r\n" + POISON, {304, 502}), "unasked-101": (HTTP + b"101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + POISON, {502}),
-    "unasked-101-h2c": (HTTP + b"101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", {502}), "te-gzip": (HTTP + b"200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", {200, 502}), "te-unknown": (HTTP + b"200 OK\r\nTransfer-Encoding: x\r\n\r\nok", {200, 502}),
-    "te-twice": (HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + POISON, {502, 200}), "space-colon": (HTTP + b"200 OK\r\nContent-Length : 2\r\n\r\nok", {502}), "fold": (HTTP + b"200 OK\r\nX-A: 1\r\n b\r\nContent-Length: 2\r\n\r\nok", {200, 502}),
-    "nul-value": (HTTP + b"200 OK\r\nX-A: \x00\r\nContent-Length: 2\r\n\r\nok", {502}), "bare-cr": (HTTP + b"200 OK\r\nX-A: a\rSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok", {502, 200}), "no-colon": (HTTP + b"200 OK\r\nX-A\r\nContent-Length: 2\r\n\r\nok", {502}),
-    "status-999": (HTTP + b"999 Odd\r\nContent-Length: 2\r\n\r\nok", {999, 502}), "status-99": (HTTP + b"99 Odd\r\nContent-Length: 2\r\n\r\nok", {502}), "status-0": (HTTP + b"000 Odd\r\nContent-Length: 2\r\n\r\nok", {502}), "status-word": (HTTP + b"OK\r\n\r\n", {502}), "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", {502}),
-    "http-0.9": (b"<html>hello</html>", {502}), "garbage": (b"\x00\xff\xfe\r\n\r\n" * 20, {502}), "tls-alert": (b"\x15\x03\x01\x00\x02\x02\x46", {502}), "http-2.0": (b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok", {502}), "h2-settings": (b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", {502}),
-    "300k-head": (HTTP + b"200 OK\r\nX-A: " + b"a" * 300_000 + b"\r\nContent-Length: 2\r\n\r\nok", {502}), "1000-fields": (HTTP + b"200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(1000)) + b"Content-Length: 2\r\n\r\nok", {502, 200}), "early-hints": (HTTP + b"103 Early Hints\r\nLink: </a>\r\n\r\n" + OK, {200}),
-    "1xx-flood": ((HTTP + b"103 Early Hints\r\nLink: </a>\r\n\r\n") * 3000 + OK, {200, 502}), "100-unasked": (HTTP + b"100 Continue\r\n\r\n" + OK, {200}), "splitting": (HTTP + b"200 OK\r\nX-A: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", {200}),
-}  # fmt: skip
+    "two-replies": (OK + POISON, {200, 502}),
+    "reply-and-junk": (OK + b"junk" * 10, {200, 502}),
+    "cl-and-te": (
+        HTTP + b"200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + POISON,
+        {200, 502},
+    ),
+    "two-lengths": (HTTP + b"200 OK\r\nContent-Length: 2\r\nContent-Length: 5\r\n\r\nok" + POISON, {502}),
+    "bad-length": (HTTP + b"200 OK\r\nContent-Length: +2\r\n\r\nok", {502}),
+    "list-length": (HTTP + b"200 OK\r\nContent-Length: 2, 2\r\n\r\nok", {200, 502}),
+    "body-on-204": (HTTP + b"204 No Content\r\nContent-Length: 6\r\n\r\npoison", {204, 502}),
+    "body-on-304": (HTTP + b"304 Not Modified\r\n\r\n" + POISON, {304, 502}),
+    "unasked-101": (
+        HTTP + b"101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + POISON,
+        {502},
+    ),
+    "unasked-101-h2c": (HTTP + b"101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", {502}),
+    "te-gzip": (HTTP + b"200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", {200, 502}),
+    "te-unknown": (HTTP + b"200 OK\r\nTransfer-Encoding: x\r\n\r\nok", {200, 502}),
+    "te-twice": (
+        HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + POISON,
+        {502, 200},
+    ),
+    "space-colon": (HTTP + b"200 OK\r\nContent-Length : 2\r\n\r\nok", {502}),
+    "fold": (HTTP + b"200 OK\r\nX-A: 1\r\n b\r\nContent-Length: 2\r\n\r\nok", {200, 502}),
+    "nul-value": (HTTP + b"200 OK\r\nX-A: \x00\r\nContent-Length: 2\r\n\r\nok", {502}),
+    "bare-cr": (HTTP + b"200 OK\r\nX-A: a\rSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok", {502, 200}),
+    "no-colon": (HTTP + b"200 OK\r\nX-A\r\nContent-Length: 2\r\n\r\nok", {502}),
+    "status-999": (HTTP + b"999 Odd\r\nContent-Length: 2\r\n\r\nok", {999, 502}),
+    "status-99": (HTTP + b"99 Odd\r\nContent-Length: 2\r\n\r\nok", {502}),
+    "status-0": (HTTP + b"000 Odd\r\nContent-Length: 2\r\n\r\nok", {502}),
+    "status-word": (HTTP + b"OK\r\n\r\n", {502}),
+    "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", {502}),
+    "http-0.9": (b"<html>hello</html>", {502}),
+    "garbage": (b"\x00\xff\xfe\r\n\r\n" * 20, {502}),
+    "tls-alert": (b"\x15\x03\x01\x00\x02\x02\x46", {502}),
+    "http-2.0": (b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok", {502}),
+    "h2-settings": (b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", {502}),
+    "300k-head": (HTTP + b"200 OK\r\nX-A: " + b"a" * 300_000 + b"\r\nContent-Length: 2\r\n\r\nok", {502}),
+    "1000-fields": (
+        HTTP + b"200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(1000)) + b"Content-Length: 2\r\n\r\nok",
+        {502, 200},
+    ),
+    "early-hints": (HTTP + b"103 Early Hints\r\nLink: </a>\r\n\r\n" + OK, {200}),
+    "1xx-flood": ((HTTP + b"103 Early Hints\r\nLink: </a>\r\n\r\n") * 3000 + OK, {200, 502}),
+    "100-unasked": (HTTP + b"100 Continue\r\n\r\n" + OK, {200}),
+    "splitting": (HTTP + b"200 OK\r\nX-A: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", {200}),
+}
 # Answers whose end never comes: the client must not take them for whole. (bytes, whether the app then closes)
 CUT = {
-    "length": HTTP + b"200 OK\r\nContent-Length: 100\r\n\r\nonly this", "chunk": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "chunk-middle": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhello",
-    "chunk-size": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5", "last-chunk": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", "bad-chunk": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n" + POISON,
-    "chunk-overflow": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nfffffffffffffffff\r\nx", "chunk-long": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", "http-1.0-length": b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
-}  # fmt: skip
+    "length": HTTP + b"200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+    "chunk": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "chunk-middle": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhello",
+    "chunk-size": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5",
+    "last-chunk": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    "bad-chunk": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n" + POISON,
+    "chunk-overflow": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nfffffffffffffffff\r\nx",
+    "chunk-long": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n",
+    "http-1.0-length": b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+}
 
 
 class Wild(Listener):
@@ -183,7 +225,14 @@ def test_a_bad_reply_over_http2_is_502_or_clean(front, wild, case):
     next_is_clean(front)
 
 
-@table(95, {"with-body": HTTP + b"200 OK\r\nContent-Length: 6\r\n\r\npoison", "chunked": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\npoison\r\n0\r\n\r\n", "no-length": HTTP + b"200 OK\r\n\r\npoison"})
+@table(
+    95,
+    {
+        "with-body": HTTP + b"200 OK\r\nContent-Length: 6\r\n\r\npoison",
+        "chunked": HTTP + b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\npoison\r\n0\r\n\r\n",
+        "no-length": HTTP + b"200 OK\r\n\r\npoison",
+    },
+)
 def test_a_body_on_the_answer_to_head_is_left_out(front, wild, request, case):
     name = "head-" + request.node.callspec.id.split("95-")[1]
     wild.replies[name] = case
@@ -213,7 +262,14 @@ def test_96_an_http_1_0_answer_that_ends_with_the_connection_is_whole(front, wil
     assert outcome.status == 200 and outcome.final[0].body == b"all of it", outcome
 
 
-@table(96, {"length": [b"Content-Length: 100", b"", b"only this"], "chunked": [b"Transfer-Encoding: chunked", b"", b"5\r\nhello\r\n"], "chunk-middle": [b"Transfer-Encoding: chunked", b"", b"ff\r\nhello"]})
+@table(
+    96,
+    {
+        "length": [b"Content-Length: 100", b"", b"only this"],
+        "chunked": [b"Transfer-Encoding: chunked", b"", b"5\r\nhello\r\n"],
+        "chunk-middle": [b"Transfer-Encoding: chunked", b"", b"ff\r\nhello"],
+    },
+)
 def test_an_upload_that_was_cut_off_is_never_completed(front, case):
     since = front.watch()
     with front.connect() as client:
@@ -265,7 +321,14 @@ def endless(connection, head, rest):
         time.sleep(0.01)
 
 
-FAULTS = {"half": (half, {502}), "hang": (hang, {504}), "reset": (reset, {502}), "close": (None, {502}), "dribble": (dribble, {504, 502}), "endless-1xx": (endless, {502, 504})}
+FAULTS = {
+    "half": (half, {502}),
+    "hang": (hang, {504}),
+    "reset": (reset, {502}),
+    "close": (None, {502}),
+    "dribble": (dribble, {504, 502}),
+    "endless-1xx": (endless, {502, 504}),
+}
 
 
 @table(126, FAULTS)

@@ -46,7 +46,15 @@ def file_of(toml, **places):
 # ---- 130 ----
 
 
-@table(130, {"half-head": b"GET /open/x HT", "half-body": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx", "idle": b"", "socket": b"GET /open/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"})
+@table(
+    130,
+    {
+        "half-head": b"GET /open/x HT",
+        "half-body": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx",
+        "idle": b"",
+        "socket": b"GET /open/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    },
+)
 def test_sigterm_ends_it_in_time_even_with_stuck_clients(own, case):
     slow = StrictUpstream(answer=lambda request: time.sleep(0.8) or b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
     front = own(upstream=slow)
@@ -96,11 +104,18 @@ def test_131_reloads_under_load_fail_nothing_and_really_change_the_rules(own):
     base = SERVER.replace("EXTRA", "")
     try:
         for number in range(4):
-            front.gate.reload(base + ROUTES + f'\n[[route]]\npath = "/new-{number}"\nupstream = "app"\nauth = "public"\n')
+            front.gate.reload(
+                base + ROUTES + f'\n[[route]]\npath = "/new-{number}"\nupstream = "app"\nauth = "public"\n'
+            )
             # The write and the signal are two reasons to reload: the one counted may have read the file before this one.
             wait_for(lambda: front.request(target=f"/new-{number}").status == 200, 5, "the new route")
             assert front.request(target=f"/new-{number - 1}").status == 404
-        front.gate.reload(base + ROUTES.replace('secret = { env = "DJANGO_SECRET_KEY" }', 'secret = "another-secret-that-is-long-enough-0123456789"'))
+        front.gate.reload(
+            base
+            + ROUTES.replace(
+                'secret = { env = "DJANGO_SECRET_KEY" }', 'secret = "another-secret-that-is-long-enough-0123456789"'
+            )
+        )
         wait_for(lambda: front.request(target="/me/x", headers=[bearer(token())]).status == 401, 5, "the new secret")
         fresh = sealed({"alg": "HS256"}, claims(), b"another-secret-that-is-long-enough-0123456789")
         assert front.request(target="/me/x", headers=[bearer(fresh)]).status == 200
@@ -116,7 +131,11 @@ def test_131_ten_reloads_in_a_second_leak_nothing(own):
     front.probe()
     files, before = front.gate.open_files(), front.gate.rss_kib()
     for number in range(10):
-        front.gate.write(SERVER.replace("EXTRA", "") + ROUTES + f'\n[[route]]\npath = "/n{number}"\nupstream = "app"\nauth = "public"\n')
+        front.gate.write(
+            SERVER.replace("EXTRA", "")
+            + ROUTES
+            + f'\n[[route]]\npath = "/n{number}"\nupstream = "app"\nauth = "public"\n'
+        )
         front.gate.signal(signal.SIGHUP)
         time.sleep(0.1)
     wait_for(lambda: front.request(target="/n9").status == 200, 5, "the last file to be served")
@@ -124,9 +143,18 @@ def test_131_ten_reloads_in_a_second_leak_nothing(own):
 
 
 BROKEN = {
-    "syntax": "[[route\n", "empty": "", "no-routes": "[server]\n", "unknown-key": ROUTES + "\n[surprise]\nx = 1\n", "dangling": ROUTES + '\n[[route]]\npath = "/z"\nupstream = "gone"\nauth = "public"\n', "no-auth": ROUTES + '\n[[route]]\npath = "/z"\nupstream = "app"\n',
-    "missing-certificate": ROUTES + '\n[[tls.certificate]]\ncert = "gone.pem"\nkey = "gone.key"\n', "binary": "\x00\x01\x02", "huge": "# " + "x" * (20 << 20), "deep": "a = " + "[" * 5000 + "]" * 5000, "port-changed-type": ROUTES.replace("[upstream.app]", "[upstream.app]\nconnections = -1"),
-}  # fmt: skip
+    "syntax": "[[route\n",
+    "empty": "",
+    "no-routes": "[server]\n",
+    "unknown-key": ROUTES + "\n[surprise]\nx = 1\n",
+    "dangling": ROUTES + '\n[[route]]\npath = "/z"\nupstream = "gone"\nauth = "public"\n',
+    "no-auth": ROUTES + '\n[[route]]\npath = "/z"\nupstream = "app"\n',
+    "missing-certificate": ROUTES + '\n[[tls.certificate]]\ncert = "gone.pem"\nkey = "gone.key"\n',
+    "binary": "\x00\x01\x02",
+    "huge": "# " + "x" * (20 << 20),
+    "deep": "a = " + "[" * 5000 + "]" * 5000,
+    "port-changed-type": ROUTES.replace("[upstream.app]", "[upstream.app]\nconnections = -1"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +165,11 @@ def reloading(start):
 @table(132, BROKEN)
 def test_a_broken_file_is_refused_aloud_and_the_old_one_serves(reloading, case):
     gate = reloading.gate
-    base = "" if case in ("", "\x00\x01\x02") or case.startswith(("[server]\n", "[[route\n")) else SERVER.replace("EXTRA", "")
+    base = (
+        ""
+        if case in ("", "\x00\x01\x02") or case.startswith(("[server]\n", "[[route\n"))
+        else SERVER.replace("EXTRA", "")
+    )
     before = len(gate.output())
     gate.reload("#\n" + base + case if case.startswith("[server]") else (base + case or "\n"), expect=False)
     reloading.probe()
@@ -184,7 +216,14 @@ def run_with_log(tmp_path, app, out):
     """A gateway whose log goes to `out`; answers with the process and its ports."""
     ports = {name: free_port() for name in ("https", "http", "plain", "admin")}
     (tmp_path / "gateway.toml").write_text(file_of(SERVER + ROUTES, app=app, **ports))
-    process = subprocess.Popen([BINARY, "run", "--config", str(tmp_path / "gateway.toml")], cwd=tmp_path, env={**os.environ, **SECRETS}, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    process = subprocess.Popen(
+        [BINARY, "run", "--config", str(tmp_path / "gateway.toml")],
+        cwd=tmp_path,
+        env={**os.environ, **SECRETS},
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+    )
 
     def serves():
         assert process.poll() is None, f"ended with {process.returncode}"
@@ -215,7 +254,9 @@ def test_requests_go_on_when_the_log_cannot_be_written(tmp_path, case):
                 worst = 0
                 for number in range(1200):
                     began = time.monotonic()
-                    assert client.get("/open/x" + "a" * 200, headers={"User-Agent": "b" * 200}).status_code == 200, number
+                    assert client.get("/open/x" + "a" * 200, headers={"User-Agent": "b" * 200}).status_code == 200, (
+                        number
+                    )
                     worst = max(worst, time.monotonic() - began)
             assert worst < 1
             process.send_signal(signal.SIGTERM)
@@ -272,13 +313,40 @@ def test_136_without_descriptors_it_neither_dies_nor_spins_and_recovers(own):
 
 GOOD_ROUTE = '\n[[route]]\npath = "/z"\nupstream = "app"\nauth = "public"\n'
 REFUSED = {
-    "weak-hmac": ROUTES.replace('{ env = "DJANGO_SECRET_KEY" }', '"short"'), "empty-hmac": ROUTES.replace('{ env = "DJANGO_SECRET_KEY" }', '""'), "star-credentials": ROUTES + '[cors.x]\norigins = ["*"]\ncredentials = true\n', "null-origin": ROUTES + '[cors.x]\norigins = ["null"]\n',
-    "no-auth": ROUTES + '[[route]]\npath = "/z"\nupstream = "app"\n', "dots": ROUTES + GOOD_ROUTE.replace("/z", "/a/../z"), "encoded-dots": ROUTES + GOOD_ROUTE.replace("/z", "/a/%2e%2e/z"), "double-slash": ROUTES + GOOD_ROUTE.replace("/z", "//z"), "no-slash": ROUTES + GOOD_ROUTE.replace("/z", "z"), "bad-upstream": ROUTES.replace('servers = ["{app}"]', 'servers = ["ftp://x"]'),
-    "upstream-path": ROUTES.replace('servers = ["{app}"]', 'servers = ["http://x/y?z"]'), "no-servers": ROUTES.replace('servers = ["{app}"]', "servers = []"), "crlf-header": ROUTES.replace("[identity]", '[identity]\nuser = "X-User\\r\\nEvil"'), "host-as-identity": ROUTES.replace("[identity]", '[identity]\nuser = "Host"'), "length-as-identity": ROUTES.replace("[identity]", '[identity]\nuser = "Content-Length"'),
-    "same-identity": ROUTES.replace("[identity]", '[identity]\nuser = "X-A"\nroles = "x_a"'), "no-keys": ROUTES.replace('secret = { env = "DJANGO_SECRET_KEY" }\n', ""), "negative-time": ROUTES.replace('connect = "1s"', 'connect = "-1s"'), "none-algorithm": ROUTES.replace('preset = "simplejwt"', 'preset = "simplejwt"\nalgorithms = ["none"]'), "wrong-key-type": ROUTES.replace('preset = "simplejwt"', 'preset = "simplejwt"\nalgorithms = ["RS256"]'),
-    "same-routes": ROUTES + GOOD_ROUTE + GOOD_ROUTE, "dangling-auth": ROUTES + GOOD_ROUTE.replace('"public"', '["gone"]'), "roles-on-public": ROUTES + GOOD_ROUTE.rstrip() + '\nroles = ["admin"]\n', "admin-open": ROUTES, "unset-env": ROUTES.replace("DJANGO_SECRET_KEY", "NOT_SET_ANYWHERE"), "later-key": ROUTES + '[session]\nstore = "memory"\n', "negative-size": ROUTES + GOOD_ROUTE.rstrip() + "\nbody_limit = -1\n",
-    "jwks-http": ROUTES.replace('secret = { env = "DJANGO_SECRET_KEY" }', 'jwks = "ftp://x/keys"'), "empty-auth": ROUTES + GOOD_ROUTE.replace('"public"', "[]"), "trusted-junk": ROUTES, "response-crlf": ROUTES + GOOD_ROUTE.rstrip() + '\nresponse_headers = { set = { "X-A" = "a\\r\\nb: c" } }\n', "redirect-crlf": ROUTES + '[[route]]\npath = "/z"\nauth = "public"\nredirect = { to = "/a\\r\\nb: c", status = 302 }\n',
-}  # fmt: skip
+    "weak-hmac": ROUTES.replace('{ env = "DJANGO_SECRET_KEY" }', '"short"'),
+    "empty-hmac": ROUTES.replace('{ env = "DJANGO_SECRET_KEY" }', '""'),
+    "star-credentials": ROUTES + '[cors.x]\norigins = ["*"]\ncredentials = true\n',
+    "null-origin": ROUTES + '[cors.x]\norigins = ["null"]\n',
+    "no-auth": ROUTES + '[[route]]\npath = "/z"\nupstream = "app"\n',
+    "dots": ROUTES + GOOD_ROUTE.replace("/z", "/a/../z"),
+    "encoded-dots": ROUTES + GOOD_ROUTE.replace("/z", "/a/%2e%2e/z"),
+    "double-slash": ROUTES + GOOD_ROUTE.replace("/z", "//z"),
+    "no-slash": ROUTES + GOOD_ROUTE.replace("/z", "z"),
+    "bad-upstream": ROUTES.replace('servers = ["{app}"]', 'servers = ["ftp://x"]'),
+    "upstream-path": ROUTES.replace('servers = ["{app}"]', 'servers = ["http://x/y?z"]'),
+    "no-servers": ROUTES.replace('servers = ["{app}"]', "servers = []"),
+    "crlf-header": ROUTES.replace("[identity]", '[identity]\nuser = "X-User\\r\\nEvil"'),
+    "host-as-identity": ROUTES.replace("[identity]", '[identity]\nuser = "Host"'),
+    "length-as-identity": ROUTES.replace("[identity]", '[identity]\nuser = "Content-Length"'),
+    "same-identity": ROUTES.replace("[identity]", '[identity]\nuser = "X-A"\nroles = "x_a"'),
+    "no-keys": ROUTES.replace('secret = { env = "DJANGO_SECRET_KEY" }\n', ""),
+    "negative-time": ROUTES.replace('connect = "1s"', 'connect = "-1s"'),
+    "none-algorithm": ROUTES.replace('preset = "simplejwt"', 'preset = "simplejwt"\nalgorithms = ["none"]'),
+    "wrong-key-type": ROUTES.replace('preset = "simplejwt"', 'preset = "simplejwt"\nalgorithms = ["RS256"]'),
+    "same-routes": ROUTES + GOOD_ROUTE + GOOD_ROUTE,
+    "dangling-auth": ROUTES + GOOD_ROUTE.replace('"public"', '["gone"]'),
+    "roles-on-public": ROUTES + GOOD_ROUTE.rstrip() + '\nroles = ["admin"]\n',
+    "admin-open": ROUTES,
+    "unset-env": ROUTES.replace("DJANGO_SECRET_KEY", "NOT_SET_ANYWHERE"),
+    "later-key": ROUTES + '[session]\nstore = "memory"\n',
+    "negative-size": ROUTES + GOOD_ROUTE.rstrip() + "\nbody_limit = -1\n",
+    "jwks-http": ROUTES.replace('secret = { env = "DJANGO_SECRET_KEY" }', 'jwks = "ftp://x/keys"'),
+    "empty-auth": ROUTES + GOOD_ROUTE.replace('"public"', "[]"),
+    "trusted-junk": ROUTES,
+    "response-crlf": ROUTES + GOOD_ROUTE.rstrip() + '\nresponse_headers = { set = { "X-A" = "a\\r\\nb: c" } }\n',
+    "redirect-crlf": ROUTES
+    + '[[route]]\npath = "/z"\nauth = "public"\nredirect = { to = "/a\\r\\nb: c", status = 302 }\n',
+}
 
 
 @table(137, REFUSED)

@@ -8,9 +8,30 @@ import pytest
 
 from security.credentials import bearer, token
 from security.h2wire import (
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, H2, HEADERS, PADDED, PING, PREFACE, PRIORITY, PRIORITY_FLAG,
-    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, head, integer, literal, settings,
-)  # fmt: skip
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    H2,
+    HEADERS,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PRIORITY_FLAG,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    block,
+    frame,
+    head,
+    integer,
+    literal,
+    settings,
+)
 from security.wire import StrictUpstream, beyond_doubt, table
 
 SMUGGLED = b"GET /open/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -62,22 +83,41 @@ def send(front, fields, body=None, seconds=3, payload=None, frames=b""):
 @table(
     98,
     {
-        "more": ("10", b"hello"), "less": ("3", b"hello" + SMUGGLED), "zero": ("0", SMUGGLED), "plus": ("+5", b"hello"), "hex": ("0x5", b"hello"),
-        "list": ("5,5", b"hello"), "blank": ("", b"hello"), "nul": ("5\x00", b"hello"), "huge": ("99999999999999999999", b"hello"), "minus": ("-5", b"hello"),
+        "more": ("10", b"hello"),
+        "less": ("3", b"hello" + SMUGGLED),
+        "zero": ("0", SMUGGLED),
+        "plus": ("+5", b"hello"),
+        "hex": ("0x5", b"hello"),
+        "list": ("5,5", b"hello"),
+        "blank": ("", b"hello"),
+        "nul": ("5\x00", b"hello"),
+        "huge": ("99999999999999999999", b"hello"),
+        "minus": ("-5", b"hello"),
         "crlf": ("5\r\nX-A: b", b"hello"),
     },
-)  # fmt: skip
+)
 def test_a_content_length_that_lies_is_refused(front, watched, case):
     length, body = case
     stream, client = send(front, head(method="POST", more=[("content-length", length)]), body)
     bad(stream, client)
     requests, _ = watched()
     # A head that says "no body" may go on before the body that is not one shows up; the body never does.
-    whole = [r for r in requests if not r.partial and not (length == "0" and r.body == b"" and r.one("content-length") == "0")]
+    whole = [
+        r
+        for r in requests
+        if not r.partial and not (length == "0" and r.body == b"" and r.one("content-length") == "0")
+    ]
     assert not whole and not [r for r in requests if "smuggled" in r.target], requests
 
 
-@table(98, {"same": [("content-length", "5")] * 2, "other": [("content-length", "5"), ("content-length", "6")], "zero": [("content-length", "0"), ("content-length", "5")]})
+@table(
+    98,
+    {
+        "same": [("content-length", "5")] * 2,
+        "other": [("content-length", "5"), ("content-length", "6")],
+        "zero": [("content-length", "0"), ("content-length", "5")],
+    },
+)
 def test_two_content_lengths_are_refused(front, watched, case):
     stream, client = send(front, head(method="POST", more=case), b"hello")
     bad(stream, client)
@@ -103,7 +143,19 @@ def test_a_transfer_encoding_is_refused(front, watched, case):
 
 # ---- 99, 100: bytes in names and values ----
 
-VALUES = [b"a\r\nX-Forged: 1", b"a\nX-Forged: 1", b"a\rb", b"a\x00b", b"a\r\n\r\n" + SMUGGLED, b"\x01", b"\x7f", b"\x1b[31m", b" a", b"a ", b"\ta"]
+VALUES = [
+    b"a\r\nX-Forged: 1",
+    b"a\nX-Forged: 1",
+    b"a\rb",
+    b"a\x00b",
+    b"a\r\n\r\n" + SMUGGLED,
+    b"\x01",
+    b"\x7f",
+    b"\x1b[31m",
+    b" a",
+    b"a ",
+    b"\ta",
+]
 
 
 @table(99, VALUES)
@@ -119,10 +171,30 @@ def test_a_value_with_control_bytes_is_refused(front, watched, case):
 @table(
     99,
     [
-        b"x-a\r\nx-forged", b"x-a: b\r\nx-forged", b"x a", b"x-a:", b":x-a", b"", b"x\x00a", b"X-Upper", b"x-\xe9", b"x(a)", b"x-a\n", b"\x7f", b"x,a",
-        b'"x"', b"x-a ", b"x-auth-user ", b"x-auth-user\t", b" x-auth-user", b"x-auth-user\x0b", b"transfer-encoding ", b"content-length\t", b"host ",
+        b"x-a\r\nx-forged",
+        b"x-a: b\r\nx-forged",
+        b"x a",
+        b"x-a:",
+        b":x-a",
+        b"",
+        b"x\x00a",
+        b"X-Upper",
+        b"x-\xe9",
+        b"x(a)",
+        b"x-a\n",
+        b"\x7f",
+        b"x,a",
+        b'"x"',
+        b"x-a ",
+        b"x-auth-user ",
+        b"x-auth-user\t",
+        b" x-auth-user",
+        b"x-auth-user\x0b",
+        b"transfer-encoding ",
+        b"content-length\t",
+        b"host ",
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_no_name_is_refused(front, watched, case):
     """The trailing blanks among them are number 100."""
     stream, client = send(front, head(more=[(case, b"evil")]))
@@ -134,14 +206,38 @@ def test_a_name_that_is_no_name_is_refused(front, watched, case):
 
 
 PSEUDO = {
-    "path-crlf": {"path": "/open/x HTTP/1.1\r\nX-Forged: 1\r\n\r\n"}, "path-blank": {"path": "/open/x y"}, "path-nul": {"path": "/open/\x00"}, "path-tab": {"path": "/open/\tx"},
-    "path-empty": {"path": ""}, "path-relative": {"path": "open/x"}, "path-absolute": {"path": "http://localhost/admin/x"}, "path-star": {"path": "*"}, "path-fragment": {"path": "/open/x#y"},
-    "path-query-crlf": {"path": "/open/x?a=\r\nX: y"}, "path-high": {"path": b"/open/\xff"}, "path-dots": {"path": "/open/../admin/x"}, "path-encoded-slash": {"path": "/open%2fx"}, "path-double": {"path": "//admin/x"},
-    "method-blank": {"method": "GET /admin/x"}, "method-crlf": {"method": "GET / HTTP/1.1\r\nX: y\r\n\r\nGET"}, "method-empty": {"method": ""}, "method-nul": {"method": "G\x00T"},
-    "authority-crlf": {"authority": "localhost\r\nX: y"}, "authority-blank": {"authority": "local host"}, "authority-userinfo": {"authority": "a@localhost"}, "authority-path": {"authority": "localhost/x"}, "authority-empty": {"authority": ""},
-    "authority-nul": {"authority": "localhost\x00"}, "authority-port": {"authority": "localhost:x"}, "scheme-crlf": {"scheme": "https\r\nX: y"}, "scheme-url": {"scheme": "https://evil.example/x?"}, "scheme-empty": {"scheme": ""},
-    "scheme-blank": {"scheme": "ht tps"}, "authority-comma": {"authority": "localhost,evil"}, "scheme-ftp": {"scheme": "ftp"},
-}  # fmt: skip
+    "path-crlf": {"path": "/open/x HTTP/1.1\r\nX-Forged: 1\r\n\r\n"},
+    "path-blank": {"path": "/open/x y"},
+    "path-nul": {"path": "/open/\x00"},
+    "path-tab": {"path": "/open/\tx"},
+    "path-empty": {"path": ""},
+    "path-relative": {"path": "open/x"},
+    "path-absolute": {"path": "http://localhost/admin/x"},
+    "path-star": {"path": "*"},
+    "path-fragment": {"path": "/open/x#y"},
+    "path-query-crlf": {"path": "/open/x?a=\r\nX: y"},
+    "path-high": {"path": b"/open/\xff"},
+    "path-dots": {"path": "/open/../admin/x"},
+    "path-encoded-slash": {"path": "/open%2fx"},
+    "path-double": {"path": "//admin/x"},
+    "method-blank": {"method": "GET /admin/x"},
+    "method-crlf": {"method": "GET / HTTP/1.1\r\nX: y\r\n\r\nGET"},
+    "method-empty": {"method": ""},
+    "method-nul": {"method": "G\x00T"},
+    "authority-crlf": {"authority": "localhost\r\nX: y"},
+    "authority-blank": {"authority": "local host"},
+    "authority-userinfo": {"authority": "a@localhost"},
+    "authority-path": {"authority": "localhost/x"},
+    "authority-empty": {"authority": ""},
+    "authority-nul": {"authority": "localhost\x00"},
+    "authority-port": {"authority": "localhost:x"},
+    "scheme-crlf": {"scheme": "https\r\nX: y"},
+    "scheme-url": {"scheme": "https://evil.example/x?"},
+    "scheme-empty": {"scheme": ""},
+    "scheme-blank": {"scheme": "ht tps"},
+    "authority-comma": {"authority": "localhost,evil"},
+    "scheme-ftp": {"scheme": "ftp"},
+}
 
 
 @table(99, PSEUDO)
@@ -158,12 +254,27 @@ def test_a_pseudo_header_with_odd_bytes_is_refused(front, watched, case):
 
 BASE = head()
 FIELDS = {
-    "two-methods": [*BASE, (":method", "POST")], "two-paths": [*BASE, (":path", "/admin/x")], "two-schemes": [*BASE, (":scheme", "http")], "two-authorities": [*BASE, (":authority", "evil.example")],
-    "late": [*BASE[:3], ("x-a", "1"), BASE[3]], "late-method": [BASE[1], BASE[2], BASE[3], ("x-a", "1"), BASE[0]], "unknown": [*BASE, (":unknown", "1")], "status": [*BASE, (":status", "200")],
-    "no-method": BASE[1:], "no-path": BASE[:3], "no-scheme": [BASE[0], *BASE[2:]], "nothing": [], "only-fields": [("x-a", "1")], "host-other": [*BASE, ("host", "evil.example")],
-    "host-secret": [*BASE, ("host", "127.0.0.1")], "two-hosts": [BASE[0], BASE[1], BASE[3], ("host", "localhost"), ("host", "evil.example")], "no-authority": [BASE[0], BASE[1], BASE[3]],
-    "upper-pseudo": [(":METHOD", "GET"), *BASE[1:]], "empty-pseudo": [*BASE, (":", "1")], "protocol-unknown": [*BASE, (":protocol", "foo")],
-}  # fmt: skip
+    "two-methods": [*BASE, (":method", "POST")],
+    "two-paths": [*BASE, (":path", "/admin/x")],
+    "two-schemes": [*BASE, (":scheme", "http")],
+    "two-authorities": [*BASE, (":authority", "evil.example")],
+    "late": [*BASE[:3], ("x-a", "1"), BASE[3]],
+    "late-method": [BASE[1], BASE[2], BASE[3], ("x-a", "1"), BASE[0]],
+    "unknown": [*BASE, (":unknown", "1")],
+    "status": [*BASE, (":status", "200")],
+    "no-method": BASE[1:],
+    "no-path": BASE[:3],
+    "no-scheme": [BASE[0], *BASE[2:]],
+    "nothing": [],
+    "only-fields": [("x-a", "1")],
+    "host-other": [*BASE, ("host", "evil.example")],
+    "host-secret": [*BASE, ("host", "127.0.0.1")],
+    "two-hosts": [BASE[0], BASE[1], BASE[3], ("host", "localhost"), ("host", "evil.example")],
+    "no-authority": [BASE[0], BASE[1], BASE[3]],
+    "upper-pseudo": [(":METHOD", "GET"), *BASE[1:]],
+    "empty-pseudo": [*BASE, (":", "1")],
+    "protocol-unknown": [*BASE, (":protocol", "foo")],
+}
 
 
 @table(101, FIELDS)
@@ -173,7 +284,15 @@ def test_bad_pseudo_headers_are_refused(front, watched, case):
     assert watched() == ([], [])
 
 
-@table(101, {"same-host": ([*BASE, ("host", "localhost")], "localhost"), "host-alone": ([BASE[0], BASE[1], BASE[3], ("host", "localhost")], "localhost"), "with-port": ([*BASE, ("host", "localhost:80")], None), "upper": ([*BASE, ("host", "LOCALHOST")], None)})
+@table(
+    101,
+    {
+        "same-host": ([*BASE, ("host", "localhost")], "localhost"),
+        "host-alone": ([BASE[0], BASE[1], BASE[3], ("host", "localhost")], "localhost"),
+        "with-port": ([*BASE, ("host", "localhost:80")], None),
+        "upper": ([*BASE, ("host", "LOCALHOST")], None),
+    },
+)
 def test_a_host_that_agrees_arrives_once(front, watched, case):
     fields, wanted = case
     stream, client = send(front, fields)
@@ -200,10 +319,17 @@ def test_pseudo_headers_in_trailers_are_refused(front, watched, case):
 @table(
     102,
     {
-        "connection": [("connection", "x-auth-user")], "close": [("connection", "close")], "keep-alive": [("keep-alive", "timeout=5")], "proxy-connection": [("proxy-connection", "close")],
-        "upgrade": [("upgrade", "websocket")], "te-gzip": [("te", "gzip")], "te-list": [("te", "trailers, gzip")], "transfer-encoding": [("transfer-encoding", "chunked")], "http2-settings": [("http2-settings", "AAMAAABk")],
+        "connection": [("connection", "x-auth-user")],
+        "close": [("connection", "close")],
+        "keep-alive": [("keep-alive", "timeout=5")],
+        "proxy-connection": [("proxy-connection", "close")],
+        "upgrade": [("upgrade", "websocket")],
+        "te-gzip": [("te", "gzip")],
+        "te-list": [("te", "trailers, gzip")],
+        "transfer-encoding": [("transfer-encoding", "chunked")],
+        "http2-settings": [("http2-settings", "AAMAAABk")],
     },
-)  # fmt: skip
+)
 def test_connection_specific_fields_are_refused(front, watched, case):
     stream, client = send(front, head(more=case))
     if case[0][0] == "http2-settings" and stream.status == 200:
@@ -216,11 +342,14 @@ def test_connection_specific_fields_are_refused(front, watched, case):
 @table(
     102,
     {
-        "connect": [(":method", "CONNECT"), (":authority", "localhost:80")], "connect-internal": [(":method", "CONNECT"), (":authority", "127.0.0.1:22")],
-        "connect-path": head(method="CONNECT"), "websocket": [*head("/open/socket", "CONNECT")[:1], (":protocol", "websocket"), *head("/open/socket")[1:]],
-        "protocol-get": [*BASE[:1], (":protocol", "websocket"), *BASE[1:]], "connect-no-authority": [(":method", "CONNECT")],
+        "connect": [(":method", "CONNECT"), (":authority", "localhost:80")],
+        "connect-internal": [(":method", "CONNECT"), (":authority", "127.0.0.1:22")],
+        "connect-path": head(method="CONNECT"),
+        "websocket": [*head("/open/socket", "CONNECT")[:1], (":protocol", "websocket"), *head("/open/socket")[1:]],
+        "protocol-get": [*BASE[:1], (":protocol", "websocket"), *BASE[1:]],
+        "connect-no-authority": [(":method", "CONNECT")],
     },
-)  # fmt: skip
+)
 def test_connect_and_protocol_are_refused(front, watched, case):
     with H2(front.gate) as client:
         client.pump(1, lambda: client.settings)
@@ -286,11 +415,14 @@ def test_rapid_reset_is_bounded(front, watched, case):
 @table(
     103,
     {
-        "window-overflow": lambda n: frame(WINDOW_UPDATE, 0, n, struct.pack("!I", 0x7FFFFFFF)), "window-zero": lambda n: frame(WINDOW_UPDATE, 0, n, bytes(4)),
-        "data-after-end": lambda n: frame(DATA, 0, n, b"x"), "headers-after-end": lambda n: frame(HEADERS, END_HEADERS | END_STREAM, n, block([("x", "y")])),
-        "priority-self": lambda n: frame(PRIORITY, 0, n, struct.pack("!IB", n, 1)), "priority-length": lambda n: frame(PRIORITY, 0, n, b"123"),
+        "window-overflow": lambda n: frame(WINDOW_UPDATE, 0, n, struct.pack("!I", 0x7FFFFFFF)),
+        "window-zero": lambda n: frame(WINDOW_UPDATE, 0, n, bytes(4)),
+        "data-after-end": lambda n: frame(DATA, 0, n, b"x"),
+        "headers-after-end": lambda n: frame(HEADERS, END_HEADERS | END_STREAM, n, block([("x", "y")])),
+        "priority-self": lambda n: frame(PRIORITY, 0, n, struct.pack("!IB", n, 1)),
+        "priority-length": lambda n: frame(PRIORITY, 0, n, b"123"),
     },
-)  # fmt: skip
+)
 def test_made_you_reset_is_bounded(front, watched, case):
     def batch(number):
         out = b""
@@ -306,7 +438,10 @@ def test_made_you_reset_is_bounded(front, watched, case):
 
 def test_103_error_resets_are_bounded(front, watched):
     def batch(number):
-        return b"".join(frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * (number * 50 + step), block([*BASE, ("connection", "x")])) for step in range(50))
+        return b"".join(
+            frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * (number * 50 + step), block([*BASE, ("connection", "x")]))
+            for step in range(50)
+        )
 
     sent, client = flood(front, batch, total=400)
     assert client.over and sent * 50 < 20_000, f"{sent * 50}, GOAWAY {client.goaway}"
@@ -323,10 +458,16 @@ def test_a_continuation_flood_is_bounded(front, watched, case):
 
 
 FLOODS = {
-    "settings": frame(SETTINGS, 0, 0, settings(s3=100)) * 50, "settings-empty": frame(SETTINGS) * 50, "ping": frame(PING, 0, 0, b"12345678") * 50,
-    "priority": frame(PRIORITY, 0, 1, struct.pack("!IB", 3, 1)) * 50, "window-update": frame(WINDOW_UPDATE, 0, 0, struct.pack("!I", 1)) * 50, "unknown-frames": frame(0x99, 0, 0, b"x" * 100) * 50,
-    "settings-table": frame(SETTINGS, 0, 0, settings(s1=0)) * 25 + frame(SETTINGS, 0, 0, settings(s1=65536)) * 25, "settings-ack": frame(SETTINGS, ACK) * 50, "ping-ack": frame(PING, ACK, 0, b"12345678") * 50,
-}  # fmt: skip
+    "settings": frame(SETTINGS, 0, 0, settings(s3=100)) * 50,
+    "settings-empty": frame(SETTINGS) * 50,
+    "ping": frame(PING, 0, 0, b"12345678") * 50,
+    "priority": frame(PRIORITY, 0, 1, struct.pack("!IB", 3, 1)) * 50,
+    "window-update": frame(WINDOW_UPDATE, 0, 0, struct.pack("!I", 1)) * 50,
+    "unknown-frames": frame(0x99, 0, 0, b"x" * 100) * 50,
+    "settings-table": frame(SETTINGS, 0, 0, settings(s1=0)) * 25 + frame(SETTINGS, 0, 0, settings(s1=65536)) * 25,
+    "settings-ack": frame(SETTINGS, ACK) * 50,
+    "ping-ack": frame(PING, ACK, 0, b"12345678") * 50,
+}
 
 
 @table(105, FLOODS)
@@ -357,7 +498,9 @@ def test_105_empty_data_frames_are_bounded(front, watched):
     opening = frame(HEADERS, END_HEADERS, 1, block(head(method="POST")))
     before = spend(front.gate)
     sent, client = flood(front, frame(DATA, 0, 1, b"") * 100, opening, total=2000, seconds=4)
-    assert client.over or client.stream(1).reset is not None or client.stream(1).status or spend(front.gate) - before < 5, sent
+    assert (
+        client.over or client.stream(1).reset is not None or client.stream(1).status or spend(front.gate) - before < 5
+    ), sent
     assert not [r for r in watched()[0] if not r.partial]
 
 
@@ -438,8 +581,16 @@ def test_a_hundred_answers_that_nobody_reads_stay_in_the_app(big, case):
         grown = big.gate.rss_kib() - before
         assert grown < 40 * 1024, f"{grown} KiB for 100 stalled streams"
         big.probe()
-        client.pump(6, lambda: client.over or all(client.stream(n).reset is not None or client.stream(n).ended for n in range(1, 200, 2)))
-        assert client.over or all(client.stream(n).reset is not None or client.stream(n).status in (502, 503) for n in range(1, 200, 2)), "stalled streams are never let go"
+        client.pump(
+            6,
+            lambda: (
+                client.over
+                or all(client.stream(n).reset is not None or client.stream(n).ended for n in range(1, 200, 2))
+            ),
+        )
+        assert client.over or all(
+            client.stream(n).reset is not None or client.stream(n).status in (502, 503) for n in range(1, 200, 2)
+        ), "stalled streams are never let go"
 
 
 # ---- 108: limits and the state machine (h2spec in short) ----
@@ -461,16 +612,43 @@ def test_108_the_stream_limit_is_announced_and_enforced(big):
 
 
 CONNECTION_ERRORS = {
-    "data-on-0": frame(DATA, 0, 0, b"x"), "headers-on-0": frame(HEADERS, END_HEADERS, 0, block(BASE)), "even-stream": frame(HEADERS, END_HEADERS | END_STREAM, 2, block(BASE)),
-    "big-frame": frame(DATA, 0, 1, b"x" * 20_000), "settings-length": frame(SETTINGS, 0, 0, b"12345"), "settings-stream": frame(SETTINGS, 0, 1, b""), "settings-ack-payload": frame(SETTINGS, ACK, 0, b"123456"),
-    "push": frame(PUSH_PROMISE, END_HEADERS, 1, bytes(4)), "ping-length": frame(PING, 0, 0, b"1234"), "ping-stream": frame(PING, 0, 1, b"12345678"), "rst-idle": frame(RST_STREAM, 0, 99, bytes(4)), "rst-length": frame(RST_STREAM, 0, 1, b"123"),
-    "window-zero": frame(WINDOW_UPDATE, 0, 0, bytes(4)), "window-overflow": frame(WINDOW_UPDATE, 0, 0, struct.pack("!I", 0x7FFFFFFF)) * 2, "window-length": frame(WINDOW_UPDATE, 0, 0, b"123"), "continuation-alone": frame(CONTINUATION, END_HEADERS, 1, b""),
-    "settings-push-2": frame(SETTINGS, 0, 0, settings(s2=2)), "settings-window": frame(SETTINGS, 0, 0, settings(s4=0x80000000)), "settings-frame-size": frame(SETTINGS, 0, 0, settings(s5=1)), "settings-frame-size-big": frame(SETTINGS, 0, 0, settings(s5=0x1000000)),
-    "padding": frame(HEADERS, END_HEADERS | END_STREAM | PADDED, 1, b"\xff" + block(BASE)[:20]), "hpack-index": frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xff\xff\xff\xff\x0f"), "hpack-truncated": frame(HEADERS, END_HEADERS | END_STREAM, 1, block(BASE)[:-3]),
-    "hpack-table": frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x3f\xe1\xff\x7f" + block(BASE)), "interleaved": frame(HEADERS, END_STREAM, 1, block(BASE)) + frame(PING, 0, 0, b"12345678"), "interleaved-stream": frame(HEADERS, END_STREAM, 1, block(BASE)) + frame(HEADERS, END_STREAM | END_HEADERS, 3, block(BASE)),
-    "goaway-stream": frame(GOAWAY, 0, 1, bytes(8)), "goaway-length": frame(GOAWAY, 0, 0, b"1234"), "data-idle": frame(DATA, 0, 1, b"x"), "window-idle": frame(WINDOW_UPDATE, 0, 77, struct.pack("!I", 1)), "priority-on-0": frame(PRIORITY, 0, 0, bytes(5)),
-    "descending": frame(HEADERS, END_HEADERS | END_STREAM, 9, block(BASE)) + frame(HEADERS, END_HEADERS | END_STREAM, 3, block(BASE)), "h1-in-h2": b"GET /open/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n", "huffman-eos": frame(HEADERS, END_HEADERS | END_STREAM, 1, block(BASE) + b"\x00\x01x\x84\xff\xff\xff\xff"),
-}  # fmt: skip
+    "data-on-0": frame(DATA, 0, 0, b"x"),
+    "headers-on-0": frame(HEADERS, END_HEADERS, 0, block(BASE)),
+    "even-stream": frame(HEADERS, END_HEADERS | END_STREAM, 2, block(BASE)),
+    "big-frame": frame(DATA, 0, 1, b"x" * 20_000),
+    "settings-length": frame(SETTINGS, 0, 0, b"12345"),
+    "settings-stream": frame(SETTINGS, 0, 1, b""),
+    "settings-ack-payload": frame(SETTINGS, ACK, 0, b"123456"),
+    "push": frame(PUSH_PROMISE, END_HEADERS, 1, bytes(4)),
+    "ping-length": frame(PING, 0, 0, b"1234"),
+    "ping-stream": frame(PING, 0, 1, b"12345678"),
+    "rst-idle": frame(RST_STREAM, 0, 99, bytes(4)),
+    "rst-length": frame(RST_STREAM, 0, 1, b"123"),
+    "window-zero": frame(WINDOW_UPDATE, 0, 0, bytes(4)),
+    "window-overflow": frame(WINDOW_UPDATE, 0, 0, struct.pack("!I", 0x7FFFFFFF)) * 2,
+    "window-length": frame(WINDOW_UPDATE, 0, 0, b"123"),
+    "continuation-alone": frame(CONTINUATION, END_HEADERS, 1, b""),
+    "settings-push-2": frame(SETTINGS, 0, 0, settings(s2=2)),
+    "settings-window": frame(SETTINGS, 0, 0, settings(s4=0x80000000)),
+    "settings-frame-size": frame(SETTINGS, 0, 0, settings(s5=1)),
+    "settings-frame-size-big": frame(SETTINGS, 0, 0, settings(s5=0x1000000)),
+    "padding": frame(HEADERS, END_HEADERS | END_STREAM | PADDED, 1, b"\xff" + block(BASE)[:20]),
+    "hpack-index": frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xff\xff\xff\xff\x0f"),
+    "hpack-truncated": frame(HEADERS, END_HEADERS | END_STREAM, 1, block(BASE)[:-3]),
+    "hpack-table": frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x3f\xe1\xff\x7f" + block(BASE)),
+    "interleaved": frame(HEADERS, END_STREAM, 1, block(BASE)) + frame(PING, 0, 0, b"12345678"),
+    "interleaved-stream": frame(HEADERS, END_STREAM, 1, block(BASE))
+    + frame(HEADERS, END_STREAM | END_HEADERS, 3, block(BASE)),
+    "goaway-stream": frame(GOAWAY, 0, 1, bytes(8)),
+    "goaway-length": frame(GOAWAY, 0, 0, b"1234"),
+    "data-idle": frame(DATA, 0, 1, b"x"),
+    "window-idle": frame(WINDOW_UPDATE, 0, 77, struct.pack("!I", 1)),
+    "priority-on-0": frame(PRIORITY, 0, 0, bytes(5)),
+    "descending": frame(HEADERS, END_HEADERS | END_STREAM, 9, block(BASE))
+    + frame(HEADERS, END_HEADERS | END_STREAM, 3, block(BASE)),
+    "h1-in-h2": b"GET /open/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "huffman-eos": frame(HEADERS, END_HEADERS | END_STREAM, 1, block(BASE) + b"\x00\x01x\x84\xff\xff\xff\xff"),
+}
 
 
 @table(108, CONNECTION_ERRORS)
@@ -483,7 +661,16 @@ def test_a_broken_connection_is_ended(front, watched, case):
     assert not [r for r in watched()[0] if "smuggled" in r.target]
 
 
-@table(108, {"data-closed": frame(DATA, END_STREAM, 1, b"x"), "headers-closed": frame(HEADERS, END_HEADERS | END_STREAM, 1, block(BASE)), "self-dependency": frame(HEADERS, END_HEADERS | END_STREAM | PRIORITY_FLAG, 3, struct.pack("!IB", 3, 1) + block(BASE))})
+@table(
+    108,
+    {
+        "data-closed": frame(DATA, END_STREAM, 1, b"x"),
+        "headers-closed": frame(HEADERS, END_HEADERS | END_STREAM, 1, block(BASE)),
+        "self-dependency": frame(
+            HEADERS, END_HEADERS | END_STREAM | PRIORITY_FLAG, 3, struct.pack("!IB", 3, 1) + block(BASE)
+        ),
+    },
+)
 def test_a_frame_on_a_finished_stream_makes_no_request(front, watched, case):
     with H2(front.gate) as client:
         assert client.request("/open/first").status == 200
@@ -520,7 +707,12 @@ def test_trailers_that_do_not_end_are_refused(front, watched, case):
 def test_109_goaway_and_settings_together_harm_nobody(front, watched):
     with H2(front.gate) as client:
         client.open(head("/open/one"))
-        client.send(frame(GOAWAY, 0, 0, bytes(8)) + frame(SETTINGS, 0, 0, settings(s4=0)) + frame(SETTINGS, 0, 0, settings(s4=65535)) + frame(GOAWAY, 0, 0, bytes(8)))
+        client.send(
+            frame(GOAWAY, 0, 0, bytes(8))
+            + frame(SETTINGS, 0, 0, settings(s4=0))
+            + frame(SETTINGS, 0, 0, settings(s4=65535))
+            + frame(GOAWAY, 0, 0, bytes(8))
+        )
         client.pump(1, lambda: client.closed)
     assert all(r.target == "/open/one" for r in watched()[0])
 

@@ -97,7 +97,9 @@ def test_dots_never_arrive_as_identity(front, keeping, good, case):
 
 
 @table(3, ["X-Auth-Roles", "X-Auth-Email", "X-Auth-Name", "X-Auth-City", "x_auth_roles"])
-@pytest.mark.parametrize("change", [{}, {"roles": []}, {"roles": None}, {"roles": ""}], ids=["absent", "empty", "null", "blank"])
+@pytest.mark.parametrize(
+    "change", [{}, {"roles": []}, {"roles": None}, {"roles": ""}], ids=["absent", "empty", "null", "blank"]
+)
 def test_a_claim_that_is_not_there_leaves_no_room_for_a_forged_one(front, case, change):
     outcome = front.request(target="/me/x", headers=[bearer(token(**change)), f"{case}: admin"])
     request = arrived_once(outcome)
@@ -124,12 +126,20 @@ def test_connection_cannot_take_the_gateways_own_headers_away(front, good, case)
     only_the_truth(request)
 
 
-@table(5, ["Upgrade, X-Auth-User", "X-Auth-User, upgrade, X-Auth-Roles", "keep-alive, Upgrade, X-Forwarded-For, X-Auth-City"])
+@table(
+    5,
+    ["Upgrade, X-Auth-User", "X-Auth-User, upgrade, X-Auth-Roles", "keep-alive, Upgrade, X-Forwarded-For, X-Auth-City"],
+)
 def test_connection_of_an_upgrade_goes_on_as_upgrade_alone(front, good, case):
     headers = [
-        f"Connection: {case}", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", bearer(good), f"X-Auth-User: {EVIL}", f"X_Auth_Roles: {EVIL}",
-    ]  # fmt: skip
+        f"Connection: {case}",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        bearer(good),
+        f"X-Auth-User: {EVIL}",
+        f"X_Auth_Roles: {EVIL}",
+    ]
     outcome = front.request(target="/me/socket", headers=headers)
     assert outcome.answers[0].status == 101, outcome
     (request,) = outcome.arrived
@@ -139,9 +149,22 @@ def test_connection_of_an_upgrade_goes_on_as_upgrade_alone(front, good, case):
 
 
 TRAILERS = [
-    "X-Auth-User", "X-Auth-Roles", "X_Auth_User", "x_auth-roles", "X-Forwarded-For", "X-Forwarded-Proto", "Authorization",
-    "Host", "Cookie", "Content-Length", "Transfer-Encoding", "X-Request-Id", "Connection", "Set-Cookie", "Content-Type",
-]  # fmt: skip
+    "X-Auth-User",
+    "X-Auth-Roles",
+    "X_Auth_User",
+    "x_auth-roles",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "Authorization",
+    "Host",
+    "Cookie",
+    "Content-Length",
+    "Transfer-Encoding",
+    "X-Request-Id",
+    "Connection",
+    "Set-Cookie",
+    "Content-Type",
+]
 
 
 @table(6, TRAILERS)
@@ -164,7 +187,11 @@ def test_http2_trailers_never_become_identity(front, good, case):
     since = front.watch()
     with H2(front.gate) as client:
         answer = client.request(
-            "/me/x", [("authorization", f"Bearer {good}")], method="POST", body=b"hello", trailers=[(case.lower(), EVIL)]
+            "/me/x",
+            [("authorization", f"Bearer {good}")],
+            method="POST",
+            body=b"hello",
+            trailers=[(case.lower(), EVIL)],
         )
     requests, faults, partials = since()
     assert not faults
@@ -179,13 +206,28 @@ def test_http2_trailers_never_become_identity(front, good, case):
 @table(
     7,
     [
-        b"X-Auth-User : evil-1", b"X-Auth-User\t: evil-1", b" X-Auth-User: evil-1", b"\tX-Auth-User: evil-1",
-        b"X-Auth-User\x00: evil-1", b"X-Auth\x00-User: evil-1", b"X-Auth-User\x0b: evil-1", b"X-Auth-User\x0c: evil-1",
-        b"X-Auth-User\xa0: evil-1", b"X-Auth-User\x85: evil-1", b"\xe2\x80\x8bX-Auth-User: evil-1", b"X-Auth-User\x1f: evil-1",
-        b"X\xadAuth-User: evil-1", b"X-Auth User: evil-1", b"X-Auth-User\x7f: evil-1", b"X-Auth-User\r: evil-1",
-        b"X-Auth-User;: evil-1", b"(X-Auth-User): evil-1", b'"X-Auth-User": evil-1', b"X-Auth-User,: evil-1",
+        b"X-Auth-User : evil-1",
+        b"X-Auth-User\t: evil-1",
+        b" X-Auth-User: evil-1",
+        b"\tX-Auth-User: evil-1",
+        b"X-Auth-User\x00: evil-1",
+        b"X-Auth\x00-User: evil-1",
+        b"X-Auth-User\x0b: evil-1",
+        b"X-Auth-User\x0c: evil-1",
+        b"X-Auth-User\xa0: evil-1",
+        b"X-Auth-User\x85: evil-1",
+        b"\xe2\x80\x8bX-Auth-User: evil-1",
+        b"X-Auth-User\x1f: evil-1",
+        b"X\xadAuth-User: evil-1",
+        b"X-Auth User: evil-1",
+        b"X-Auth-User\x7f: evil-1",
+        b"X-Auth-User\r: evil-1",
+        b"X-Auth-User;: evil-1",
+        b"(X-Auth-User): evil-1",
+        b'"X-Auth-User": evil-1',
+        b"X-Auth-User,: evil-1",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("position", ["first", "last"])
 def test_names_that_are_no_names_are_refused(front, good, case, position):
     lines = [b"Host: localhost", bearer(good).encode()]
@@ -209,11 +251,25 @@ def test_an_optional_route_believes_only_the_token(front, good, case):
 @table(
     9,
     [
-        "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Real-IP",
-        "Forwarded", "X_Forwarded_For", "X_FORWARDED-PROTO", "x-forwarded_host", "X_Forwarded_Port", "X_Real_IP",
-        "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Forwarded-By", "True-Client-IP",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Real-IP",
+        "Forwarded",
+        "X_Forwarded_For",
+        "X_FORWARDED-PROTO",
+        "x-forwarded_host",
+        "X_Forwarded_Port",
+        "X_Real_IP",
+        "X-Forwarded-Server",
+        "X-Forwarded-Ssl",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-By",
+        "True-Client-IP",
     ],
-)  # fmt: skip
+)
 def test_forwarding_headers_tell_the_truth(front, keeping, case):
     for place in (front, keeping):
         value = "for=203.0.113.9;proto=ftp" if case == "Forwarded" else "203.0.113.9"
@@ -226,7 +282,18 @@ def test_forwarding_headers_tell_the_truth(front, keeping, case):
             assert all("127.0.0.1" in found for found in request.all(name))
 
 
-@table(10, ["X-Forwarded-For", "X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port", "Host", "Content-Length", "X-Request-Id, Traceparent", "Transfer-Encoding", "Content-Type, Authorization, Cookie"])
+@table(
+    10,
+    [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port",
+        "Host",
+        "Content-Length",
+        "X-Request-Id, Traceparent",
+        "Transfer-Encoding",
+        "Content-Type, Authorization, Cookie",
+    ],
+)
 def test_connection_cannot_take_framing_or_forwarding_away(front, case):
     headers = [f"Connection: {case}", "Content-Length: 5", "Content-Type: text/plain"]
     outcome = front.request("POST", "/open/x", headers, b"hello")
@@ -246,17 +313,39 @@ def test_httpoxy_is_gone(front, case):
 @table(
     12,
     [
-        "Remote-User", "X-Remote-User", "X-Forwarded-User", "X-Forwarded-Groups", "X-Forwarded-Email", "X-SSL-Client-Cert",
-        "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X-Auth-Request-User", "X-Auth-Admin", "X_Remote_User", "REMOTE_USER",
-        "X-Auth-Userid", "X-Auth-Groups", "Remote-Groups", "X-Forwarded-Preferred-Username",
+        "Remote-User",
+        "X-Remote-User",
+        "X-Forwarded-User",
+        "X-Forwarded-Groups",
+        "X-Forwarded-Email",
+        "X-SSL-Client-Cert",
+        "X-SSL-Client-Verify",
+        "X-SSL-Client-S-DN",
+        "X-Auth-Request-User",
+        "X-Auth-Admin",
+        "X_Remote_User",
+        "REMOTE_USER",
+        "X-Auth-Userid",
+        "X-Auth-Groups",
+        "Remote-Groups",
+        "X-Forwarded-Preferred-Username",
     ],
-)  # fmt: skip
+)
 def test_other_well_known_identity_names_are_removed(front, case):
     request = arrived_once(front.request(headers=[f"{case}: {EVIL}"]))
     assert EVIL.encode() not in request.head, request.head
 
 
-URL_HEADERS = ["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri", "X-Original-Uri", "X_Original_URL", "X-Forwarded-Path", "X-Forwarded-Method", "X-Original-Method"]
+URL_HEADERS = [
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Forwarded-Uri",
+    "X-Original-Uri",
+    "X_Original_URL",
+    "X-Forwarded-Path",
+    "X-Forwarded-Method",
+    "X-Original-Method",
+]
 
 
 @table(13, URL_HEADERS)
@@ -270,17 +359,33 @@ def test_another_url_in_a_header_is_neither_believed_nor_passed_on(front, keepin
 @table(
     14,
     {
-        "health-check": ["User-Agent: kube-probe/1.29"], "load-balancer": ["User-Agent: GoogleHC/1.0"],
-        "elb": ["User-Agent: ELB-HealthChecker/2.0"], "loopback-for": ["X-Forwarded-For: 127.0.0.1"],
-        "loopback-forwarded": ["Forwarded: for=127.0.0.1"], "real-ip": ["X-Real-IP: 127.0.0.1"], "host": ["Host: localhost"],
-        "host-ip": ["Host: 127.0.0.1"], "internal": ["X-Internal: true", "X-Forwarded-For: ::1"], "options-ua": ["User-Agent: "],
+        "health-check": ["User-Agent: kube-probe/1.29"],
+        "load-balancer": ["User-Agent: GoogleHC/1.0"],
+        "elb": ["User-Agent: ELB-HealthChecker/2.0"],
+        "loopback-for": ["X-Forwarded-For: 127.0.0.1"],
+        "loopback-forwarded": ["Forwarded: for=127.0.0.1"],
+        "real-ip": ["X-Real-IP: 127.0.0.1"],
+        "host": ["Host: localhost"],
+        "host-ip": ["Host: 127.0.0.1"],
+        "internal": ["X-Internal: true", "X-Forwarded-For: ::1"],
+        "options-ua": ["User-Agent: "],
     },
-)  # fmt: skip
+)
 def test_looking_like_a_machine_of_the_house_opens_nothing(front, case):
     refused(front.request(target="/admin/x", headers=case), 401, closed=False)
 
 
-@table(15, ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override", "x-http-method-override", "X_Method_Override"])
+@table(
+    15,
+    [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X_HTTP_Method_Override",
+        "x-http-method-override",
+        "X_Method_Override",
+    ],
+)
 def test_another_method_in_a_header_is_not_passed_on(front, keeping, case):
     for place in (front, keeping):
         outcome = place.request(target="/read/x", headers=[f"{case}: DELETE"])
@@ -297,17 +402,42 @@ def test_methods_that_talk_to_the_proxy_are_refused(front, case):
 
 
 VALUES = {
-    "crlf": "7\r\nX-Auth-Roles: admin", "lf": "7\nX-Auth-Roles: admin", "cr": "7\rX", "nul": "7\x00", "nul-mid": "7\x00x",
-    "tab": "7\t8", "non-ascii": "سینا", "latin": "\u00e9", "leading": " 7", "trailing": "7 ", "trailing-tab": "7\t",
-    "percent": "%37", "percent-space": "a%20b", "space": "a b", "8k": "x" * 8192, "del": "7\x7f", "zero-width": "7\u200b",
-    "percent-nul": "7%00", "emoji": "\U0001f600", "surrogate-like": "7\ufffd", "plain": "7", "comma": "7,8", "c1": "7\u0085",
-    "fullwidth": "\uff17", "composed": "e\u0301",
-}  # fmt: skip
+    "crlf": "7\r\nX-Auth-Roles: admin",
+    "lf": "7\nX-Auth-Roles: admin",
+    "cr": "7\rX",
+    "nul": "7\x00",
+    "nul-mid": "7\x00x",
+    "tab": "7\t8",
+    "non-ascii": "سینا",
+    "latin": "\u00e9",
+    "leading": " 7",
+    "trailing": "7 ",
+    "trailing-tab": "7\t",
+    "percent": "%37",
+    "percent-space": "a%20b",
+    "space": "a b",
+    "8k": "x" * 8192,
+    "del": "7\x7f",
+    "zero-width": "7\u200b",
+    "percent-nul": "7%00",
+    "emoji": "\U0001f600",
+    "surrogate-like": "7\ufffd",
+    "plain": "7",
+    "comma": "7,8",
+    "c1": "7\u0085",
+    "fullwidth": "\uff17",
+    "composed": "e\u0301",
+}
 
 
 @table(17, VALUES)
 def test_a_value_of_a_claim_is_encoded_or_refused(front, case):
-    for claim, name in (("user_id", "x-auth-user"), ("name", "x-auth-name"), ("email", "x-auth-email"), ("city", "x-auth-city")):
+    for claim, name in (
+        ("user_id", "x-auth-user"),
+        ("name", "x-auth-name"),
+        ("email", "x-auth-email"),
+        ("city", "x-auth-city"),
+    ):
         outcome = front.request(target="/me/x", headers=[bearer(token(**{claim: case}))])
         if not outcome.arrived:
             refused(outcome, 401, closed=False)
@@ -330,7 +460,18 @@ def test_17_no_two_users_have_one_name(front):
     assert len(names) > 5 and all(len(those) == 1 for those in names.values()), names
 
 
-@table(17, {"comma": "user,admin", "encoded-comma": "user%2Cadmin", "crlf": "user\r\nX-Auth-User: 1", "leading": " admin", "non-ascii": "ادمین", "both": ["a,b", "c"], "nul": "admin\x00"})
+@table(
+    17,
+    {
+        "comma": "user,admin",
+        "encoded-comma": "user%2Cadmin",
+        "crlf": "user\r\nX-Auth-User: 1",
+        "leading": " admin",
+        "non-ascii": "ادمین",
+        "both": ["a,b", "c"],
+        "nul": "admin\x00",
+    },
+)
 def test_one_role_never_becomes_two(front, case):
     roles = case if isinstance(case, list) else [case]
     outcome = front.request(target="/me/x", headers=[bearer(token(roles=roles))])
@@ -345,10 +486,19 @@ def test_one_role_never_becomes_two(front, case):
 @table(
     18,
     {
-        "missing": ..., "empty": "", "blank": " ", "blanks": " \t ", "null": None, "true": True, "false": False, "list": ["7"],
-        "empty-list": [], "object": {"id": 7}, "empty-object": {},
+        "missing": ...,
+        "empty": "",
+        "blank": " ",
+        "blanks": " \t ",
+        "null": None,
+        "true": True,
+        "false": False,
+        "list": ["7"],
+        "empty-list": [],
+        "object": {"id": 7},
+        "empty-object": {},
     },
-)  # fmt: skip
+)
 def test_a_token_without_a_user_is_refused(front, case):
     refused(front.request(target="/me/x", headers=[bearer(token(user_id=case))]), 401, closed=False)
 
@@ -359,7 +509,11 @@ def test_a_user_that_is_an_odd_number_is_refused_or_told_as_written(front, case)
     if not outcome.arrived:
         refused(outcome, 401, closed=False)
     else:
-        assert arrived_once(outcome).one("x-auth-user") in (case, {"1e2": "100", "-0": "0"}.get(case, case), {"1e2": "100.0", "-0": "-0.0"}.get(case))
+        assert arrived_once(outcome).one("x-auth-user") in (
+            case,
+            {"1e2": "100", "-0": "0"}.get(case, case),
+            {"1e2": "100.0", "-0": "-0.0"}.get(case),
+        )
 
 
 @table(19, ["X-Hidden", "X-Auth-User", "Keep-Alive", "Proxy-Authenticate", "Upgrade", "Proxy-Connection", "TE"])
@@ -448,11 +602,16 @@ def test_21_the_api_key_of_these_tests_works(keyed):
 @table(
     21,
     {
-        "good-bad": ["X-Api-Key: key", "X-Api-Key: other"], "bad-good": ["X-Api-Key: other", "X-Api-Key: key"],
-        "list": ["X-Api-Key: key, other"], "twice": ["X-Api-Key: key", "X-Api-Key: key"], "other-list": ["X-Api-Key: other,key"],
-        "alias": ["X_Api_Key: key"], "alias-dot": ["X.Api.Key: key"], "empty": ["X-Api-Key: "],
+        "good-bad": ["X-Api-Key: key", "X-Api-Key: other"],
+        "bad-good": ["X-Api-Key: other", "X-Api-Key: key"],
+        "list": ["X-Api-Key: key, other"],
+        "twice": ["X-Api-Key: key", "X-Api-Key: key"],
+        "other-list": ["X-Api-Key: other,key"],
+        "alias": ["X_Api_Key: key"],
+        "alias-dot": ["X.Api.Key: key"],
+        "empty": ["X-Api-Key: "],
     },
-)  # fmt: skip
+)
 def test_a_credential_that_comes_twice_is_refused(keyed, case):
     refused(keyed.request(target="/key/x", headers=case), 400, 401, closed=False)
 
@@ -460,13 +619,17 @@ def test_a_credential_that_comes_twice_is_refused(keyed, case):
 @table(
     22,
     {
-        "garbage": "Bearer garbage", "another-user": None, "basic": "Basic YWRtaW46YWRtaW4=",
+        "garbage": "Bearer garbage",
+        "another-user": None,
+        "basic": "Basic YWRtaW46YWRtaW4=",
         "two-schemes": "Bearer garbage, Basic YWRtaW46YWRtaW4=",
     },
-)  # fmt: skip
+)
 def test_the_identity_comes_from_one_source_and_a_refused_credential_is_not_passed_on(keyed, case):
     value = case or f"Bearer {token(user_id='1', token_type='refresh')}"
-    outcome = keyed.request(target="/both/x", headers=[f"Authorization: {value}", f"Cookie: access={token(user_id='7')}"])
+    outcome = keyed.request(
+        target="/both/x", headers=[f"Authorization: {value}", f"Cookie: access={token(user_id='7')}"]
+    )
     if not outcome.arrived:
         refused(outcome, 400, 401, closed=False)
         return

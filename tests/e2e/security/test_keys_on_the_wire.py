@@ -79,7 +79,9 @@ def test_61_forty_unknown_ids_at_once_cost_one_fetch_and_150_cost_two(start):
 
         def one(number):
             with front.connect() as client:
-                client.send(f"GET /me/x HTTP/1.1\r\nHost: localhost\r\n{bearer(signed(OLD, 'ES256', kid=f'made-up-{number}'))}\r\n\r\n".encode())
+                client.send(
+                    f"GET /me/x HTTP/1.1\r\nHost: localhost\r\n{bearer(signed(OLD, 'ES256', kid=f'made-up-{number}'))}\r\n\r\n".encode()
+                )
                 return client.answer().status
 
         with concurrent.futures.ThreadPoolExecutor(40) as pool:
@@ -101,11 +103,28 @@ def bad_members():
     shared = public_jwk(good, "x", "ES256")
     secret = b"0123456789abcdef0123456789abcdef"
     return {
-        "oct": ({"kty": "oct", "kid": "x", "k": b64(secret), "alg": "HS256"}, None), "rsa-1024": (public_jwk(weak, "x", "RS256"), (weak, "RS256")), "use-enc": ({**shared, "use": "enc"}, (good, "ES256")), "key-ops": ({**{k: v for k, v in shared.items() if k != "use"}, "key_ops": ["encrypt"]}, (good, "ES256")),
-        "alg-other": ({**shared, "alg": "ES384"}, (good, "ES256")), "off-curve": ({**shared, "y": b64(bytes(31) + b"\x01")}, (good, "ES256")), "no-kty": ({k: v for k, v in shared.items() if k != "kty"}, (good, "ES256")), "x-short": ({**shared, "x": "AA"}, (good, "ES256")), "curve-other": ({**shared, "crv": "P-521"}, (good, "ES256")),
-        "not-an-object": ("text", (good, "ES256")), "null": (None, (good, "ES256")), "other-key": (public_jwk(other, "x", "ES256"), (good, "ES256")), "kid-number": ({**shared, "kid": 7}, (good, "ES256")), "infinity": ({"kty": "EC", "crv": "P-256", "kid": "x", "x": b64(bytes(32)), "y": b64(bytes(32))}, (good, "ES256")),
-        "ed-short": ({"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": b64(bytes(31))}, (ed_key(), "EdDSA")), "private": ({**shared, "d": "AAAA", "x": 7}, (good, "ES256")), "rsa-e-1": ({**public_jwk(rsa_key(), "x", "RS256"), "e": "AQ"}, (rsa_key(), "RS256")), "x25519": ({"kty": "OKP", "crv": "X25519", "kid": "x", "x": b64(bytes(32))}, (ed_key(), "EdDSA")),
-    }  # fmt: skip
+        "oct": ({"kty": "oct", "kid": "x", "k": b64(secret), "alg": "HS256"}, None),
+        "rsa-1024": (public_jwk(weak, "x", "RS256"), (weak, "RS256")),
+        "use-enc": ({**shared, "use": "enc"}, (good, "ES256")),
+        "key-ops": ({**{k: v for k, v in shared.items() if k != "use"}, "key_ops": ["encrypt"]}, (good, "ES256")),
+        "alg-other": ({**shared, "alg": "ES384"}, (good, "ES256")),
+        "off-curve": ({**shared, "y": b64(bytes(31) + b"\x01")}, (good, "ES256")),
+        "no-kty": ({k: v for k, v in shared.items() if k != "kty"}, (good, "ES256")),
+        "x-short": ({**shared, "x": "AA"}, (good, "ES256")),
+        "curve-other": ({**shared, "crv": "P-521"}, (good, "ES256")),
+        "not-an-object": ("text", (good, "ES256")),
+        "null": (None, (good, "ES256")),
+        "other-key": (public_jwk(other, "x", "ES256"), (good, "ES256")),
+        "kid-number": ({**shared, "kid": 7}, (good, "ES256")),
+        "infinity": (
+            {"kty": "EC", "crv": "P-256", "kid": "x", "x": b64(bytes(32)), "y": b64(bytes(32))},
+            (good, "ES256"),
+        ),
+        "ed-short": ({"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": b64(bytes(31))}, (ed_key(), "EdDSA")),
+        "private": ({**shared, "d": "AAAA", "x": 7}, (good, "ES256")),
+        "rsa-e-1": ({**public_jwk(rsa_key(), "x", "RS256"), "e": "AQ"}, (rsa_key(), "RS256")),
+        "x25519": ({"kty": "OKP", "crv": "X25519", "kid": "x", "x": b64(bytes(32))}, (ed_key(), "EdDSA")),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +144,31 @@ def test_62_broken_members_are_left_out_one_by_one_and_good_ones_used(one_by_one
     front, server = one_by_one
     renamed = []
     for name, (member, _) in members.items():
-        renamed.append({**member, "kid": name if isinstance(member.get("kid"), str) else member.get("kid")} if isinstance(member, dict) else member)
+        renamed.append(
+            {**member, "kid": name if isinstance(member.get("kid"), str) else member.get("kid")}
+            if isinstance(member, dict)
+            else member
+        )
     good = ec_key()
     server.keys[:] = [*renamed, public_jwk(good, "good", "ES256")]
-    wait_for(lambda: ask(front, signed(good, "ES256", kid="good")).status == 200, 6, "the good key among broken ones", every=0.2)
+    wait_for(
+        lambda: ask(front, signed(good, "ES256", kid="good")).status == 200,
+        6,
+        "the good key among broken ones",
+        every=0.2,
+    )
     for name, (_, signer) in members.items():
         if signer:
             refused(ask(front, by_hand(*signer, name)), 401, closed=False)
     secret = "0123456789abcdef0123456789abcdef"
-    refused(ask(front, jwt.encode({"sub": "7", "exp": int(time.time()) + 99}, secret, algorithm="HS256", headers={"kid": "oct"})), 401, closed=False)
+    refused(
+        ask(
+            front,
+            jwt.encode({"sub": "7", "exp": int(time.time()) + 99}, secret, algorithm="HS256", headers={"kid": "oct"}),
+        ),
+        401,
+        closed=False,
+    )
 
 
 def by_hand(key, algorithm, kid):
@@ -147,7 +182,11 @@ def by_hand(key, algorithm, kid):
 def test_62_two_members_of_one_id_are_no_way_in(one_by_one):
     front, server = one_by_one
     first, second, good = ec_key(), rsa_key(), ec_key()
-    server.keys[:] = [public_jwk(first, "twice", "ES256"), public_jwk(second, "twice", "RS256"), public_jwk(good, "good", "ES256")]
+    server.keys[:] = [
+        public_jwk(first, "twice", "ES256"),
+        public_jwk(second, "twice", "RS256"),
+        public_jwk(good, "good", "ES256"),
+    ]
     wait_for(lambda: ask(front, signed(good, "ES256", kid="good")).status == 200, 6, "the good key", every=0.2)
     stranger = signed(ec_key(), "ES256", kid="twice")
     refused(ask(front, stranger), 401, closed=False)
@@ -170,8 +209,14 @@ class Redirect(Listener):
 def test_a_redirect_to_another_origin_is_not_followed(start, case):
     evil = ec_key()
     body = json.dumps({"keys": [public_jwk(evil, "evil", "ES256")]}).encode()
-    with RawUpstream(answer=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as other:
-        to = {"http-other-port": f"http://127.0.0.1:{other.port}/keys", "file": "file:///etc/passwd", "scheme-relative": f"//127.0.0.1:{other.port}/keys"}[case]
+    with RawUpstream(
+        answer=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    ) as other:
+        to = {
+            "http-other-port": f"http://127.0.0.1:{other.port}/keys",
+            "file": "file:///etc/passwd",
+            "scheme-relative": f"//127.0.0.1:{other.port}/keys",
+        }[case]
         with Redirect(to) as server:
             front = start(ROUTES, jwks=f"{server.url}/jwks.json", refresh="1s")
             outcome = ask(front, signed(evil, "ES256", kid="evil"))

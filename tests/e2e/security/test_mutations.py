@@ -27,20 +27,85 @@ BASES = [
     b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n" + EVIL + b"\r\nhello",
     b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Auth-User: evil-1\r\n\r\n",
     b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
-    b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n",
-    b"GET /me/x HTTP/1.1\r\nHost: localhost\r\n" + GOOD + b"\r\n" + EVIL + b"Connection: keep-alive, X-Auth-User\r\n\r\n",
+    b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(HIDDEN)
+    + HIDDEN
+    + b"\r\n0\r\n\r\n",
+    b"GET /me/x HTTP/1.1\r\nHost: localhost\r\n"
+    + GOOD
+    + b"\r\n"
+    + EVIL
+    + b"Connection: keep-alive, X-Auth-User\r\n\r\n",
     b"GET /admin/x HTTP/1.1\r\nHost: localhost\r\n" + GOOD + b"\r\nX-Original-URL: /open\r\n" + EVIL + b"\r\n",
-    b"GET http://localhost/open/x HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\r\n" + HIDDEN,
-    b"GET /open/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n" + HIDDEN,
+    b"GET http://localhost/open/x HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\r\n"
+    + HIDDEN,
+    b"GET /open/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    + KEY
+    + b"\r\n\r\n"
+    + HIDDEN,
     b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" + HIDDEN,
     b"OPTIONS /admin/x HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n\r\n",
     b"GET /open/x HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n" + HIDDEN,
-]  # fmt: skip
+]
 WORDS = [
-    b"\r", b"\n", b"\r\n", b"\x00", b" ", b"\t", b":", b"\x0b", b"\x85", b"\xa0", b";", b",", b"/", b"..", b"%2e", b"%2f", b"//", b"\\", b"#", b"?", b"_", b"-", b"0", b"5", b"ff", b"\r\n ", b"\r\n\r\n", b"\n\n", b"0\r\n\r\n", b"chunked",
-    b"identity, chunked", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding : chunked\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"content_length: 9\r\n", b"Host: evil.example\r\n", b"X-Auth-User: evil-1\r\n", b"x_auth-user: evil-1\r\n", b"X.Auth.User: evil-1\r\n",
-    b"Connection: Host, X-Auth-User, Content-Length\r\n", b"Connection: close\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b" HTTP/1.1\r\n", b"HTTP/1.0", b"HTTP/2.0", b"TE: trailers\r\n", b"Expect: 100-continue\r\n", b"Trailer: X-Auth-User\r\n", b"X-Forwarded-For: 6.6.6.6\r\n", b"+", b"0x", b"\xff", b"\xc0\xae", b"\x7f", b"GET ", b"POST ", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-]  # fmt: skip
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\x00",
+    b" ",
+    b"\t",
+    b":",
+    b"\x0b",
+    b"\x85",
+    b"\xa0",
+    b";",
+    b",",
+    b"/",
+    b"..",
+    b"%2e",
+    b"%2f",
+    b"//",
+    b"\\",
+    b"#",
+    b"?",
+    b"_",
+    b"-",
+    b"0",
+    b"5",
+    b"ff",
+    b"\r\n ",
+    b"\r\n\r\n",
+    b"\n\n",
+    b"0\r\n\r\n",
+    b"chunked",
+    b"identity, chunked",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding : chunked\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 0\r\n",
+    b"content_length: 9\r\n",
+    b"Host: evil.example\r\n",
+    b"X-Auth-User: evil-1\r\n",
+    b"x_auth-user: evil-1\r\n",
+    b"X.Auth.User: evil-1\r\n",
+    b"Connection: Host, X-Auth-User, Content-Length\r\n",
+    b"Connection: close\r\n",
+    b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    b" HTTP/1.1\r\n",
+    b"HTTP/1.0",
+    b"HTTP/2.0",
+    b"TE: trailers\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Trailer: X-Auth-User\r\n",
+    b"X-Forwarded-For: 6.6.6.6\r\n",
+    b"+",
+    b"0x",
+    b"\xff",
+    b"\xc0\xae",
+    b"\x7f",
+    b"GET ",
+    b"POST ",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
 
 
 def mutation(number):
@@ -74,7 +139,9 @@ def mutation(number):
             ends = [found.start() for found in re.finditer(rb"\r\n", bytes(data))]
             if ends:
                 where = chance.choice(ends)
-                data[where : where + 2] = chance.choice([b"\n", b"\r", b"\r\r\n", b"\n\r", b" \r\n", b"\x00\r\n", b"\r\n\r\n"])
+                data[where : where + 2] = chance.choice(
+                    [b"\n", b"\r", b"\r\r\n", b"\n\r", b" \r\n", b"\x00\r\n", b"\r\n\r\n"]
+                )
         if not data:
             data = bytearray(b"\r\n")
     return bytes(data)
@@ -113,7 +180,10 @@ def violations(front, marks, answers):
         for name in names:
             if name.startswith("x-auth-") and (not signed_in or names.count(name) != 1):
                 yield f"a forged {name} in {request}"
-        if "evil-1" in str(request.headers) + str(request.trailers) and any("evil-1" in value and fold(name).startswith("x-auth") for name, value in [*request.headers, *request.trailers]):
+        if "evil-1" in str(request.headers) + str(request.trailers) and any(
+            "evil-1" in value and fold(name).startswith("x-auth-")
+            for name, value in [*request.headers, *request.trailers]
+        ):
             yield f"a forged identity in {request}"
         path = request.target.split("?")[0]
         if path.startswith("/admin") or any(reading.split(b"/")[1] == b"admin" for reading in readings(path)):
@@ -121,7 +191,9 @@ def violations(front, marks, answers):
         if request.method in ("TRACE", "TRACK", "CONNECT"):
             yield f"a method in {request}"
     try:
-        told = sum(1 for raw in answers for answer in parse_answers(raw) if answer.status >= 200 or answer.status == 101)
+        told = sum(
+            1 for raw in answers for answer in parse_answers(raw) if answer.status >= 200 or answer.status == 101
+        )
     except (AssertionError, ValueError) as failure:
         yield f"{COUNTED}: an answer that cannot be read: {failure}"
         return

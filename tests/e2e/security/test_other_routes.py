@@ -60,7 +60,16 @@ def front(start, folder):
 ROLE = [bearer(token(roles=["host"]))]
 
 
-@table(8, {"none": [], "bad": [bearer("x.y.z")], "expired": [bearer(token(exp=1))], "role": ROLE, "refresh": [bearer(token(token_type="refresh"))]})
+@table(
+    8,
+    {
+        "none": [],
+        "bad": [bearer("x.y.z")],
+        "expired": [bearer(token(exp=1))],
+        "role": ROLE,
+        "refresh": [bearer(token(token_type="refresh"))],
+    },
+)
 def test_an_observed_route_lets_through_but_never_as_somebody_it_is_not(front, case):
     forged = [f"X-Auth-User: {EVIL}", f"X_Auth_User: {EVIL}", f"X-Auth-Roles: {EVIL}", "Connection: X-Auth-User"]
     outcome = front.request(target="/watched/x", headers=[*case, *forged])
@@ -83,9 +92,26 @@ def test_a_header_that_the_route_sets_is_the_routes(front, case):
 
 
 FILES = [
-    "/files/../secret.txt", "/files/%2e%2e/secret.txt", "/files/..%2fsecret.txt", "/files/deep/../../secret.txt", "/files//etc/passwd", "/files/%2fetc/passwd", "/files/\\..\\secret.txt", "/files/a.txt%00.png", "/files/../publicity/c.txt", 
-    "/files/deep/%2e%2e/%2e%2e/secret.txt", "/files/%252e%252e/secret.txt", "/files/....//secret.txt", "/files/.%2e/secret.txt", "/filesecret.txt", "/files/a.txt/", "/files/a.txt/../../secret.txt", "/files;/../secret.txt", "/files/c:secret.txt", "/files/file:%2F%2F/etc/passwd",
-]  # fmt: skip
+    "/files/../secret.txt",
+    "/files/%2e%2e/secret.txt",
+    "/files/..%2fsecret.txt",
+    "/files/deep/../../secret.txt",
+    "/files//etc/passwd",
+    "/files/%2fetc/passwd",
+    "/files/\\..\\secret.txt",
+    "/files/a.txt%00.png",
+    "/files/../publicity/c.txt",
+    "/files/deep/%2e%2e/%2e%2e/secret.txt",
+    "/files/%252e%252e/secret.txt",
+    "/files/....//secret.txt",
+    "/files/.%2e/secret.txt",
+    "/filesecret.txt",
+    "/files/a.txt/",
+    "/files/a.txt/../../secret.txt",
+    "/files;/../secret.txt",
+    "/files/c:secret.txt",
+    "/files/file:%2F%2F/etc/passwd",
+]
 
 
 @table(23, FILES)
@@ -103,7 +129,10 @@ def test_23_files_inside_their_folder_are_served(front):
 @table(90, {"files": b"/files/a.txt", "respond": b"/said"})
 def test_a_body_sent_to_a_route_without_an_app_is_never_a_request(front, case):
     hidden = b"GET /open/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    for data in (b"Content-Length: %d\r\n\r\n" % len(hidden) + hidden, b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(hidden) + hidden + b"\r\n0\r\n\r\n"):
+    for data in (
+        b"Content-Length: %d\r\n\r\n" % len(hidden) + hidden,
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(hidden) + hidden + b"\r\n0\r\n\r\n",
+    ):
         outcome = front.send(b"POST " + case + b" HTTP/1.1\r\nHost: localhost\r\n" + data, after=True)
         assert all("smuggled" not in request.target for request in outcome.arrived), outcome
         assert len(outcome.final) <= 2
@@ -112,9 +141,10 @@ def test_a_body_sent_to_a_route_without_an_app_is_never_a_request(front, case):
 # ---- names of identity headers that the file chooses ----
 
 PRESETS = {
-    "remote-user": ('preset = "remote-user"', "Remote-User", "Remote-Groups"), "forwarded": ('preset = "forwarded"', "X-Forwarded-User", "X-Forwarded-Groups"),
+    "remote-user": ('preset = "remote-user"', "Remote-User", "Remote-Groups"),
+    "forwarded": ('preset = "forwarded"', "X-Forwarded-User", "X-Forwarded-Groups"),
     "own": ('user = "X-My-User"\nroles = "X-My-Roles"\nstrip = ["X-Legacy-User"]', "X-My-User", "X-My-Roles"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=list(PRESETS))
@@ -148,7 +178,9 @@ def test_a_forged_assertion_never_arrives(asserted, case):
     forged = jwt.encode({"sub": "admin", "aud": "app"}, "x" * 32, algorithm="HS256")
     outcome = asserted.request(target="/open/x", headers=[f"{case}: {forged}"])
     assert outcome.arrived[0].all("x-auth-assertion") == []
-    outcome = asserted.request(target="/me/x", headers=[bearer(token()), f"{case}: {forged}", "Connection: X-Auth-Assertion"])
+    outcome = asserted.request(
+        target="/me/x", headers=[bearer(token()), f"{case}: {forged}", "Connection: X-Auth-Assertion"]
+    )
     value = outcome.arrived[0].one("x-auth-assertion")
     assert value != forged and jwt.decode(value, options={"verify_signature": False}, audience="app")["sub"] == "7"
 
@@ -164,14 +196,18 @@ def behind(start):
 @table(
     9,
     {
-        "spoofed-left": (["X-Forwarded-For: 10.9.9.9, 198.51.100.7"], "198.51.100.7"), "two-lines": (["X-Forwarded-For: 10.9.9.9", "X-Forwarded-For: 198.51.100.7"], "198.51.100.7"), "loopback-right": (["X-Forwarded-For: 10.9.9.9, 198.51.100.7, 127.0.0.1"], "198.51.100.7"),
+        "spoofed-left": (["X-Forwarded-For: 10.9.9.9, 198.51.100.7"], "198.51.100.7"),
+        "two-lines": (["X-Forwarded-For: 10.9.9.9", "X-Forwarded-For: 198.51.100.7"], "198.51.100.7"),
+        "loopback-right": (["X-Forwarded-For: 10.9.9.9, 198.51.100.7, 127.0.0.1"], "198.51.100.7"),
     },
-)  # fmt: skip
+)
 def test_behind_a_trusted_proxy_the_right_most_stranger_is_the_client(behind, case):
     lines, client = case
     since = behind.watch()
     with behind.connect() as raw:
-        raw.send(("GET /open/x HTTP/1.1\r\nHost: localhost\r\n" + "".join(line + "\r\n" for line in lines) + "\r\n").encode())
+        raw.send(
+            ("GET /open/x HTTP/1.1\r\nHost: localhost\r\n" + "".join(line + "\r\n" for line in lines) + "\r\n").encode()
+        )
         assert raw.answer().status == 200
     (request,), faults, _ = since()
     assert not faults
@@ -179,14 +215,30 @@ def test_behind_a_trusted_proxy_the_right_most_stranger_is_the_client(behind, ca
     assert chain[0] == client and "10.9.9.9" not in chain, request.head
 
 
-JUNK = ["garbage", "1.2.3.4.5", "127.0.0.1; DROP", "unknown", "_hidden", "::ffff:999.1.1.1", ",", "[::1", "1.2.3.4:99999999", '"><script>', "0x7f000001", "\t", "198.51.100.7, garbage"]
+JUNK = [
+    "garbage",
+    "1.2.3.4.5",
+    "127.0.0.1; DROP",
+    "unknown",
+    "_hidden",
+    "::ffff:999.1.1.1",
+    ",",
+    "[::1",
+    "1.2.3.4:99999999",
+    '"><script>',
+    "0x7f000001",
+    "\t",
+    "198.51.100.7, garbage",
+]
 
 
 @table(9, JUNK)
 def test_a_malformed_chain_from_a_trusted_proxy_is_not_passed_on(behind, case):
     since = behind.watch()
     with behind.connect() as raw:
-        raw.send(f"GET /open/x HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {case}\r\nX-Forwarded-Proto: {case}\r\nX-Forwarded-Port: {case}\r\n\r\n".encode())
+        raw.send(
+            f"GET /open/x HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {case}\r\nX-Forwarded-Proto: {case}\r\nX-Forwarded-Port: {case}\r\n\r\n".encode()
+        )
         status = raw.answer().status
     requests, faults, _ = since()
     assert not faults and status in (200, 400)
@@ -196,7 +248,13 @@ def test_a_malformed_chain_from_a_trusted_proxy_is_not_passed_on(behind, case):
         assert "garbage" not in request.one("x-forwarded-for") and "script" not in str(request.headers), request.head
 
 
-@table(9, ["PROXY TCP4 6.6.6.6 1.1.1.1 1 2\r\n", "\r\n\r\n\x00\r\nQUIT\n!\x11\x00\x0c\x06\x06\x06\x06\x01\x01\x01\x01\x00\x01\x00\x02"])
+@table(
+    9,
+    [
+        "PROXY TCP4 6.6.6.6 1.1.1.1 1 2\r\n",
+        "\r\n\r\n\x00\r\nQUIT\n!\x11\x00\x0c\x06\x06\x06\x06\x01\x01\x01\x01\x00\x01\x00\x02",
+    ],
+)
 def test_a_proxy_header_that_nobody_asked_for_is_refused(front, case):
     outcome = front.send(case.encode("latin-1") + b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert outcome.arrived == [] and outcome.status in (400, None), outcome

@@ -66,9 +66,11 @@ def front(start):
     upstream = StrictUpstream(
         replies={
             "big": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(big) + big,
-            "bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB,
+            "bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+            % len(BOMB)
+            + BOMB,
         }
-    )  # fmt: skip
+    )
     yield start(ROUTES, upstream=upstream)
     upstream.close()
 
@@ -111,9 +113,13 @@ def closed_within(clients, seconds):
 
 
 SLOW = {
-    "head": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nX-A: ", "nothing": b"", "line": b"GET /open/", "body": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nsome",
-    "chunk": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nsome", "chunk-size": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5",
-}  # fmt: skip
+    "head": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nX-A: ",
+    "nothing": b"",
+    "line": b"GET /open/",
+    "body": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nsome",
+    "chunk": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nsome",
+    "chunk-size": b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5",
+}
 
 
 @table(138, SLOW)
@@ -178,7 +184,9 @@ def test_30_readers_that_stall_on_4_mib_cost_little_memory_and_are_let_go(front,
         grown = front.gate.rss_kib() - before
         assert grown < 32 * 1024, f"{grown} KiB"
         assert worst_wait(front, 5) < 1
-        wait_for(lambda: front.gate.open_files() < 50, 8, "stalled readers to be let go after response_body (3 s)", every=0.3)
+        wait_for(
+            lambda: front.gate.open_files() < 50, 8, "stalled readers to be let go after response_body (3 s)", every=0.3
+        )
     finally:
         for client in clients:
             client.close()
@@ -189,7 +197,9 @@ def test_139_slow_uploads_do_not_hold_the_apps_connections_for_long(front):
     clients = crowd(front, 8, SLOW["body"].replace(b"/open/", b"/few/"))
     try:
         began = time.monotonic()
-        wait_for(lambda: front.request(target="/few/x").status == 200, 6, "a connection to the app to be free", every=0.2)
+        wait_for(
+            lambda: front.request(target="/few/x").status == 200, 6, "a connection to the app to be free", every=0.2
+        )
         assert time.monotonic() - began < 5
     finally:
         for client in clients:
@@ -199,14 +209,32 @@ def test_139_slow_uploads_do_not_hold_the_apps_connections_for_long(front):
 # ---- 140: limits ----
 
 
-@table(140, {"line": ("/open/" + "a" * 9000, [], 414), "query": ("/open/x?" + "a" * 9000, [], 414), "line-100k": ("/open/" + "a" * 100_000, [], 414), "one-header": ("/open/x", ["X-A: " + "a" * 70_000], 431), "many-headers": ("/open/x", [f"X-{n}: 1" for n in range(150)], 431), "all-headers": ("/open/x", [f"X-{n}: " + "a" * 900 for n in range(80)], 431), "huge-header": ("/open/x", ["X-A: " + "a" * 1_000_000], 431)})
+@table(
+    140,
+    {
+        "line": ("/open/" + "a" * 9000, [], 414),
+        "query": ("/open/x?" + "a" * 9000, [], 414),
+        "line-100k": ("/open/" + "a" * 100_000, [], 414),
+        "one-header": ("/open/x", ["X-A: " + "a" * 70_000], 431),
+        "many-headers": ("/open/x", [f"X-{n}: 1" for n in range(150)], 431),
+        "all-headers": ("/open/x", [f"X-{n}: " + "a" * 900 for n in range(80)], 431),
+        "huge-header": ("/open/x", ["X-A: " + "a" * 1_000_000], 431),
+    },
+)
 def test_limits_of_the_head(front, case):
     target, lines, status = case
     outcome = front.request(target=target, headers=lines)
     refused(outcome, status, 431 if status == 414 else status, may_close_silently=len(str(lines)) > 200_000)
 
 
-@table(140, {"just-under": ("/open/" + "a" * 7000, []), "60-headers": ("/open/x", [f"X-{n}: 1" for n in range(60)]), "50k": ("/open/x", ["X-A: " + "a" * 50_000])})
+@table(
+    140,
+    {
+        "just-under": ("/open/" + "a" * 7000, []),
+        "60-headers": ("/open/x", [f"X-{n}: 1" for n in range(60)]),
+        "50k": ("/open/x", ["X-A: " + "a" * 50_000]),
+    },
+)
 def test_what_is_within_the_limits_passes(front, case):
     assert front.request(target=case[0], headers=case[1]).status == 200
 
@@ -214,11 +242,25 @@ def test_what_is_within_the_limits_passes(front, case):
 @table(
     140,
     {
-        "length": (b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n" + b"a" * 20000), "expect": (b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n"),
-        "chunked": (b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"a" * 4096 + b"\r\n") + (b"1000\r\n" + b"a" * 4096 + b"\r\n") * 5 + b"0\r\n\r\n", "server": (b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"),
-        "one-chunk": (b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + b"a" * 20000),
+        "length": (b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n" + b"a" * 20000),
+        "expect": (
+            b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\nExpect: 100-continue\r\n\r\n"
+        ),
+        "chunked": (
+            b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"1000\r\n"
+            + b"a" * 4096
+            + b"\r\n"
+        )
+        + (b"1000\r\n" + b"a" * 4096 + b"\r\n") * 5
+        + b"0\r\n\r\n",
+        "server": (b"POST /open/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"),
+        "one-chunk": (
+            b"POST /small/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n"
+            + b"a" * 20000
+        ),
     },
-)  # fmt: skip
+)
 def test_a_body_over_the_limit_is_413_and_never_whole(front, case):
     outcome = front.send(case, longest=4)
     assert outcome.status == 413 and outcome.final[0].code == "body_too_large", outcome
@@ -240,7 +282,14 @@ def test_a_body_over_the_limit_over_http2_is_413_and_never_whole(front, case):
     assert not [request for request in since()[0] if not request.partial]
 
 
-@table(140, {"path": (head("/open/" + "a" * 20_000), {414, 431}), "header": (head(more=[("x-a", "a" * 70_000)]), {431}), "count": (head(more=[(f"x-{n}", "1") for n in range(150)]), {431})})
+@table(
+    140,
+    {
+        "path": (head("/open/" + "a" * 20_000), {414, 431}),
+        "header": (head(more=[("x-a", "a" * 70_000)]), {431}),
+        "count": (head(more=[(f"x-{n}", "1") for n in range(150)]), {431}),
+    },
+)
 def test_limits_of_the_head_over_http2(front, case):
     fields, statuses = case
     with H2(front.gate) as client:
@@ -287,7 +336,9 @@ def test_idle_http2_connections_are_reaped(front, case):
             assert client.request("/open/x").status == 200
         began = time.monotonic()
         client.pump(9, lambda: client.closed or client.goaway is not None)
-        assert client.closed or client.goaway is not None, f"still open after {time.monotonic() - began:.0f} s; keep_alive is 4 s"
+        assert client.closed or client.goaway is not None, (
+            f"still open after {time.monotonic() - began:.0f} s; keep_alive is 4 s"
+        )
 
 
 @table(142, {"answer": "/open/bomb"})
@@ -324,7 +375,11 @@ def whole(raw):
 
 
 def get(target, *lines):
-    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n".encode() + b"".join(line.encode() + b"\r\n" for line in lines) + b"\r\n"
+    return (
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        + b"".join(line.encode() + b"\r\n" for line in lines)
+        + b"\r\n"
+    )
 
 
 def test_143_4000_requests_grow_nothing(front):
@@ -368,9 +423,18 @@ def test_143_a_storm_of_bad_tokens_costs_a_good_client_little(front):
 # ---- 144, 145: what is written and counted ----
 
 INJECTIONS = {
-    "path": get("/open/%22%7d%7bx%22forged%22:1"), "path-escape": get("/open/%1b[31m"), "agent": get("/open/x", 'User-Agent: "}\\n{"forged":1}'), "agent-escape": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nUser-Agent: \x1b[2Jx\r\n\r\n", "referer": get("/open/x", 'Referer: "},{"forged":"1'),
-    "claim": None, "request-id": get("/open/x", 'X-Request-Id: "}\\n{"forged":1}'), "host": get("/open/x", "X-Forwarded-Host: \"forged"), "method": b'FORGED"} /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n', "high": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nUser-Agent: \xff\xfe\x9b\r\n\r\n", "query": get('/open/x?a="}{"forged":1}'),
-}  # fmt: skip
+    "path": get("/open/%22%7d%7bx%22forged%22:1"),
+    "path-escape": get("/open/%1b[31m"),
+    "agent": get("/open/x", 'User-Agent: "}\\n{"forged":1}'),
+    "agent-escape": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nUser-Agent: \x1b[2Jx\r\n\r\n",
+    "referer": get("/open/x", 'Referer: "},{"forged":"1'),
+    "claim": None,
+    "request-id": get("/open/x", 'X-Request-Id: "}\\n{"forged":1}'),
+    "host": get("/open/x", 'X-Forwarded-Host: "forged'),
+    "method": b'FORGED"} /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n',
+    "high": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nUser-Agent: \xff\xfe\x9b\r\n\r\n",
+    "query": get('/open/x?a="}{"forged":1}'),
+}
 
 
 @table(144, INJECTIONS)
@@ -387,17 +451,35 @@ def test_nothing_a_client_sends_makes_a_line_of_the_log(front, case):
 
 def test_144_secrets_and_tokens_are_never_logged(front):
     good = token()
-    for target, lines in (("/me/x", [bearer(good)]), (f"/me/x?token={good}", []), ("/me/x", [f"Cookie: sessionid=very-secret-cookie; token={good}"]), ("/me/x", [bearer(good + "x")]), (f"/nowhere?password=very-secret-password&token={good}", []), ("/me/x", ["Authorization: Basic dmVyeTpzZWNyZXQ="])):
+    for target, lines in (
+        ("/me/x", [bearer(good)]),
+        (f"/me/x?token={good}", []),
+        ("/me/x", [f"Cookie: sessionid=very-secret-cookie; token={good}"]),
+        ("/me/x", [bearer(good + "x")]),
+        (f"/nowhere?password=very-secret-password&token={good}", []),
+        ("/me/x", ["Authorization: Basic dmVyeTpzZWNyZXQ="]),
+    ):
         front.request(target=target, headers=lines)
     time.sleep(0.3)
     log = front.gate.output()
-    for secret in (good, good.split(".")[2], "very-secret-cookie", "very-secret-password", "dmVyeTpzZWNyZXQ", front.gate.env.get("DJANGO_SECRET_KEY", "django-test-key")):
+    for secret in (
+        good,
+        good.split(".")[2],
+        "very-secret-cookie",
+        "very-secret-password",
+        "dmVyeTpzZWNyZXQ",
+        front.gate.env.get("DJANGO_SECRET_KEY", "django-test-key"),
+    ):
         assert secret not in log, secret
 
 
 def test_144_the_reason_of_a_401_is_logged(front):
     front.request(target="/me/x", headers=[bearer(token(exp=1))])
-    wait_for(lambda: [line for line in front.gate.access_lines() if line.get("code") == "token_expired"], 3, "the reason in the log")
+    wait_for(
+        lambda: [line for line in front.gate.access_lines() if line.get("code") == "token_expired"],
+        3,
+        "the reason in the log",
+    )
 
 
 def test_145_labels_come_from_the_configuration_alone(front):
@@ -405,7 +487,10 @@ def test_145_labels_come_from_the_configuration_alone(front):
     before = {(name, tuple(sorted(labels.items()))) for name, labels, _ in front.gate.metrics()}
     for number in range(60):
         word = f"label-{number}"
-        front.request(target=f"/open/{word}", headers=[f"User-Agent: {word}", f"Origin: https://{word}.example", f"X-Request-Id: {word}"])
+        front.request(
+            target=f"/open/{word}",
+            headers=[f"User-Agent: {word}", f"Origin: https://{word}.example", f"X-Request-Id: {word}"],
+        )
         front.request(target=f"/{word}", headers=[f"Host: {word}.example"])
         front.request(method=f"METHOD{number}", target="/open/x")
         front.request(target="/me/x", headers=[bearer(token(user_id=word))])
@@ -417,7 +502,21 @@ def test_145_labels_come_from_the_configuration_alone(front):
 
 # ---- 146: the admin door ----
 
-ADMIN = ["/metrics", "/health", "/ready", "/", "/api/", "/api/refusals", "/api/config", "/admin", "/-/reload", "/debug/pprof/", "/server-status", "/.well-known/jwks.json", "/.well-known/acme-challenge/x"]
+ADMIN = [
+    "/metrics",
+    "/health",
+    "/ready",
+    "/",
+    "/api/",
+    "/api/refusals",
+    "/api/config",
+    "/admin",
+    "/-/reload",
+    "/debug/pprof/",
+    "/server-status",
+    "/.well-known/jwks.json",
+    "/.well-known/acme-challenge/x",
+]
 
 
 @table(146, ADMIN)
@@ -432,12 +531,27 @@ def test_the_public_doors_know_no_admin_pages(front, case, door):
     assert outcome.status == 404 and outcome.final[0].code == "no_route", outcome
 
 
-@table(146, {"host": ["Host: evil.example"], "host-port": None, "rebinding": ["Host: rebind.127.0.0.1.nip.io"], "origin": ["Host: 127.0.0.1", "Origin: https://evil.example"], "no-host": [], "two": ["Host: 127.0.0.1", "Host: evil.example"], "fetch": ["Host: 127.0.0.1", "Sec-Fetch-Site: cross-site", "Origin: https://evil.example"]})
+@table(
+    146,
+    {
+        "host": ["Host: evil.example"],
+        "host-port": None,
+        "rebinding": ["Host: rebind.127.0.0.1.nip.io"],
+        "origin": ["Host: 127.0.0.1", "Origin: https://evil.example"],
+        "no-host": [],
+        "two": ["Host: 127.0.0.1", "Host: evil.example"],
+        "fetch": ["Host: 127.0.0.1", "Sec-Fetch-Site: cross-site", "Origin: https://evil.example"],
+    },
+)
 @pytest.mark.parametrize("path", ["/", "/metrics", "/api/"])
 def test_the_admin_door_refuses_a_foreign_host_or_origin(front, path, case):
     lines = [f"Host: evil.example:{front.gate.ports['admin']}"] if case is None else case
     with RawClient(front.gate.ports["admin"]) as client:
-        data = f"GET {path} HTTP/1.1\r\n".encode() + b"".join(line.encode() + b"\r\n" for line in lines) + b"Connection: close\r\n\r\n"
+        data = (
+            f"GET {path} HTTP/1.1\r\n".encode()
+            + b"".join(line.encode() + b"\r\n" for line in lines)
+            + b"Connection: close\r\n\r\n"
+        )
         outcome = talk(client, data)
     for answer in parse_answers(outcome.raw):
         assert answer.status in (400, 403, 404, 421), outcome

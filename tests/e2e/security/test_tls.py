@@ -123,11 +123,24 @@ def extension(kind, data):
     return struct.pack("!HH", kind, len(data)) + data
 
 
-def client_hello(version=0x0303, ciphers=(0xC02B, 0xC02F, 0xC02C, 0x1301), compression=b"\x00", versions=None, record=0x0301, name=b"localhost", more=b"", groups=(0x001D, 0x0017)):
+def client_hello(
+    version=0x0303,
+    ciphers=(0xC02B, 0xC02F, 0xC02C, 0x1301),
+    compression=b"\x00",
+    versions=None,
+    record=0x0301,
+    name=b"localhost",
+    more=b"",
+    groups=(0x001D, 0x0017),
+):
     """A ClientHello in its record."""
     extensions = extension(0, struct.pack("!HBH", len(name) + 3, 0, len(name)) + name)
-    extensions += extension(10, struct.pack("!H", 2 * len(groups)) + b"".join(struct.pack("!H", group) for group in groups))
-    extensions += extension(11, b"\x01\x00") + extension(13, struct.pack("!H", 12) + bytes.fromhex("040308040401050308050501"))
+    extensions += extension(
+        10, struct.pack("!H", 2 * len(groups)) + b"".join(struct.pack("!H", group) for group in groups)
+    )
+    extensions += extension(11, b"\x01\x00") + extension(
+        13, struct.pack("!H", 12) + bytes.fromhex("040308040401050308050501")
+    )
     if versions:
         extensions += extension(43, bytes([2 * len(versions)]) + b"".join(struct.pack("!H", one) for one in versions))
     extensions += more
@@ -162,9 +175,22 @@ def test_111_the_hello_of_these_tests_is_a_good_one(front):
 
 
 WEAK = {
-    "rc4": [0x0005, 0xC011, 0xC007], "3des": [0x000A, 0xC012, 0xC008], "null": [0x0001, 0x0002, 0x003B, 0xC006, 0xC010], "anon": [0x0034, 0xC018, 0xC019, 0x006C, 0x00A6], "static-rsa": [0x002F, 0x0035, 0x003C, 0x009C, 0x009D], "cbc": [0xC009, 0xC013, 0xC00A, 0xC014, 0xC023, 0xC027, 0xC024, 0xC028],
-    "export": [0x0003, 0x0006, 0x0008, 0x0014], "des": [0x0009, 0x0015], "dhe": [0x0033, 0x0039, 0x009E], "psk": [0x008C, 0x00A8], "none": [], "scsv": [0x00FF, 0x5600], "kerberos": [0x001E, 0x0020], "camellia": [0x0041, 0xC076], "unknown": [0xFFFE],
-}  # fmt: skip
+    "rc4": [0x0005, 0xC011, 0xC007],
+    "3des": [0x000A, 0xC012, 0xC008],
+    "null": [0x0001, 0x0002, 0x003B, 0xC006, 0xC010],
+    "anon": [0x0034, 0xC018, 0xC019, 0x006C, 0x00A6],
+    "static-rsa": [0x002F, 0x0035, 0x003C, 0x009C, 0x009D],
+    "cbc": [0xC009, 0xC013, 0xC00A, 0xC014, 0xC023, 0xC027, 0xC024, 0xC028],
+    "export": [0x0003, 0x0006, 0x0008, 0x0014],
+    "des": [0x0009, 0x0015],
+    "dhe": [0x0033, 0x0039, 0x009E],
+    "psk": [0x008C, 0x00A8],
+    "none": [],
+    "scsv": [0x00FF, 0x5600],
+    "kerberos": [0x001E, 0x0020],
+    "camellia": [0x0041, 0xC076],
+    "unknown": [0xFFFE],
+}
 
 
 @table(111, WEAK)
@@ -193,9 +219,23 @@ def test_111_compression_is_never_chosen(front):
 def test_111_renegotiation_is_refused(front, need, folder):
     """The client asks for a new handshake inside TLS 1.2: no second ServerHello, and no request served after it."""
     done = subprocess.run(
-        [need("openssl"), "s_client", "-connect", f"127.0.0.1:{front.gate.ports['https']}", "-tls1_2", "-servername", "localhost", "-CAfile", str(folder / "ca.pem"), "-legacy_renegotiation"],
-        input=b"R\nGET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n", capture_output=True, timeout=15, check=False,
-    )  # fmt: skip
+        [
+            need("openssl"),
+            "s_client",
+            "-connect",
+            f"127.0.0.1:{front.gate.ports['https']}",
+            "-tls1_2",
+            "-servername",
+            "localhost",
+            "-CAfile",
+            str(folder / "ca.pem"),
+            "-legacy_renegotiation",
+        ],
+        input=b"R\nGET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        capture_output=True,
+        timeout=15,
+        check=False,
+    )
     assert b"RENEGOTIATING" in done.stdout + done.stderr
     assert b"HTTP/1.1 200" not in done.stdout
     front.probe()
@@ -204,12 +244,36 @@ def test_111_renegotiation_is_refused(front, need, folder):
 # ---- 112, 113: bytes that are no handshake ----
 
 GARBAGE = {
-    "random": os.urandom(2000), "http": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n", "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "sslv2": bytes.fromhex("802e0100020015000000100100800200800300800400800500800600400700c0") + os.urandom(16), "record-64k": b"\x16\x03\x01\xff\xff" + bytes(65535),
-    "record-too-long": b"\x16\x03\x03\x48\x01" + bytes(18433), "empty-records": b"\x16\x03\x01\x00\x00" * 2000, "alerts": b"\x15\x03\x03\x00\x02\x01\x00" * 500, "warning-alerts": b"\x15\x03\x03\x00\x02\x01\x5a" * 2000, "ccs": b"\x14\x03\x03\x00\x01\x01" * 2000, "app-data-first": b"\x17\x03\x03\x00\x20" + bytes(32), "heartbeat": b"\x18\x03\x02\x00\x03\x01\x40\x00",
-    "hello-huge": b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16379), "hello-zero": b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", "fragment-flood": b"\x16\x03\x01\x00\x01\x01" + b"\x16\x03\x01\x00\x01\x00" * 3000, "ssh": b"SSH-2.0-x\r\n", "nul": bytes(1000), "server-hello": b"\x16\x03\x03\x00\x26\x02\x00\x00\x22\x03\x03" + bytes(33), "one-byte": b"\x16",
-    "bad-version": b"\x16\x09\x09\x00\x05hello", "proxy": b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n", "name-nul": client_hello(name=b"local\x00host"), "name-long": client_hello(name=b"a" * 5000), "name-empty": client_hello(name=b""), "extensions-twice": client_hello(more=extension(10, b"\x00\x02\x00\x1d")), "extension-lies": client_hello()[:-2],
-    "no-groups": client_hello(groups=()), "sni-ip": client_hello(name=b"127.0.0.1"), "sni-slash": client_hello(name=b"../../x"),
-}  # fmt: skip
+    "random": os.urandom(2000),
+    "http": b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "sslv2": bytes.fromhex("802e0100020015000000100100800200800300800400800500800600400700c0") + os.urandom(16),
+    "record-64k": b"\x16\x03\x01\xff\xff" + bytes(65535),
+    "record-too-long": b"\x16\x03\x03\x48\x01" + bytes(18433),
+    "empty-records": b"\x16\x03\x01\x00\x00" * 2000,
+    "alerts": b"\x15\x03\x03\x00\x02\x01\x00" * 500,
+    "warning-alerts": b"\x15\x03\x03\x00\x02\x01\x5a" * 2000,
+    "ccs": b"\x14\x03\x03\x00\x01\x01" * 2000,
+    "app-data-first": b"\x17\x03\x03\x00\x20" + bytes(32),
+    "heartbeat": b"\x18\x03\x02\x00\x03\x01\x40\x00",
+    "hello-huge": b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16379),
+    "hello-zero": b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+    "fragment-flood": b"\x16\x03\x01\x00\x01\x01" + b"\x16\x03\x01\x00\x01\x00" * 3000,
+    "ssh": b"SSH-2.0-x\r\n",
+    "nul": bytes(1000),
+    "server-hello": b"\x16\x03\x03\x00\x26\x02\x00\x00\x22\x03\x03" + bytes(33),
+    "one-byte": b"\x16",
+    "bad-version": b"\x16\x09\x09\x00\x05hello",
+    "proxy": b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n",
+    "name-nul": client_hello(name=b"local\x00host"),
+    "name-long": client_hello(name=b"a" * 5000),
+    "name-empty": client_hello(name=b""),
+    "extensions-twice": client_hello(more=extension(10, b"\x00\x02\x00\x1d")),
+    "extension-lies": client_hello()[:-2],
+    "no-groups": client_hello(groups=()),
+    "sni-ip": client_hello(name=b"127.0.0.1"),
+    "sni-slash": client_hello(name=b"../../x"),
+}
 
 
 @table(112, GARBAGE)
@@ -272,7 +336,15 @@ def test_113_a_dribbled_hello_is_timed_out_and_200_half_open_ones_slow_nobody(fr
 # ---- 114: names ----
 
 
-@table(114, {"one-two": ("one.example", "two.example", 421), "two-one": ("two.example", "one.example", 421), "same": ("one.example", "localhost", 200), "two": ("two.example", "two.example", 200)})
+@table(
+    114,
+    {
+        "one-two": ("one.example", "two.example", 421),
+        "two-one": ("two.example", "one.example", 421),
+        "same": ("one.example", "localhost", 200),
+        "two": ("two.example", "two.example", 200),
+    },
+)
 def test_the_name_of_the_handshake_and_the_host_must_agree(front, folder, case):
     name, host, status = case
     with RawClient(front.gate.ports["https"], tls=context(folder), name=name) as client:
@@ -300,13 +372,43 @@ def test_a_session_resumed_under_another_name_opens_nothing(front, folder, case)
 
 def test_114_early_data_is_not_offered(front, need, folder):
     done = subprocess.run(
-        [need("openssl"), "s_client", "-connect", f"127.0.0.1:{front.gate.ports['https']}", "-tls1_3", "-servername", "localhost", "-CAfile", str(folder / "ca.pem"), "-ign_eof", "-quiet", "-msg"],
-        input=b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", capture_output=True, timeout=15, check=False,
-    )  # fmt: skip
+        [
+            need("openssl"),
+            "s_client",
+            "-connect",
+            f"127.0.0.1:{front.gate.ports['https']}",
+            "-tls1_3",
+            "-servername",
+            "localhost",
+            "-CAfile",
+            str(folder / "ca.pem"),
+            "-ign_eof",
+            "-quiet",
+            "-msg",
+        ],
+        input=b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        capture_output=True,
+        timeout=15,
+        check=False,
+    )
     shown = subprocess.run(
-        [need("openssl"), "s_client", "-connect", f"127.0.0.1:{front.gate.ports['https']}", "-tls1_3", "-servername", "localhost", "-CAfile", str(folder / "ca.pem"), "-ign_eof"],
-        input=b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", capture_output=True, timeout=15, check=False,
-    ).stdout  # fmt: skip
+        [
+            need("openssl"),
+            "s_client",
+            "-connect",
+            f"127.0.0.1:{front.gate.ports['https']}",
+            "-tls1_3",
+            "-servername",
+            "localhost",
+            "-CAfile",
+            str(folder / "ca.pem"),
+            "-ign_eof",
+        ],
+        input=b"GET /open/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        capture_output=True,
+        timeout=15,
+        check=False,
+    ).stdout
     assert b"HTTP/1.1 200" in done.stdout + shown
     assert b"Max Early Data: 0" in shown or b"Max Early Data" not in shown, shown
 
@@ -318,12 +420,34 @@ def broken_pairs(folder):
     one, two = (folder / "one.pem").read_bytes(), (folder / "two.key").read_bytes()
     key = (folder / "one.key").read_bytes()
     return {
-        "mismatch": (one, two), "missing-cert": (None, key), "missing-key": (one, None), "garbage-cert": (b"not a certificate", key), "garbage-key": (one, b"not a key"), "empty-cert": (b"", key), "empty-key": (one, b""), "swapped": (key, one),
-        "truncated": (one[: len(one) // 2], key), "der-junk": (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", key),
-    }  # fmt: skip
+        "mismatch": (one, two),
+        "missing-cert": (None, key),
+        "missing-key": (one, None),
+        "garbage-cert": (b"not a certificate", key),
+        "garbage-key": (one, b"not a key"),
+        "empty-cert": (b"", key),
+        "empty-key": (one, b""),
+        "swapped": (key, one),
+        "truncated": (one[: len(one) // 2], key),
+        "der-junk": (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", key),
+    }
 
 
-@table(115, ["mismatch", "missing-cert", "missing-key", "garbage-cert", "garbage-key", "empty-cert", "empty-key", "swapped", "truncated", "der-junk"])
+@table(
+    115,
+    [
+        "mismatch",
+        "missing-cert",
+        "missing-key",
+        "garbage-cert",
+        "garbage-key",
+        "empty-cert",
+        "empty-key",
+        "swapped",
+        "truncated",
+        "der-junk",
+    ],
+)
 def test_a_pair_that_does_not_fit_is_refused_at_start_with_a_reason(folder, tmp_path, case):
     for stem, data in zip(("bad.pem", "bad.key"), broken_pairs(folder)[case]):
         if data is not None:
@@ -355,7 +479,7 @@ def test_116_an_expired_certificate_is_loud(gateway, tmp_path):
     Authority("Old").issue_files(tmp_path, "old", common_name="old", names=["localhost"], days=-1)
     toml = '[server]\nhttps = "127.0.0.1:{https}"\nplain = "127.0.0.1:{plain}"\nadmin = "127.0.0.1:{admin}"\n[[tls.certificate]]\ncert = "{folder}/old.pem"\nkey = "{folder}/old.key"\n[[route]]\npath = "/"\nauth = "public"\nrespond = { status = 200 }\n'
     gate = gateway(toml, folder=tmp_path)
-    assert "expired" in gate.output().lower(), gate.output()
+    wait_for(lambda: "expired" in gate.output().lower(), 5, "the log to say so")
     assert [value for name, _, value in gate.metrics() if "not_after" in name and 0 < value < time.time()]
 
 
@@ -376,7 +500,10 @@ def test_an_alpn_without_overlap_is_refused_or_nothing_chosen(front, folder, cas
 
 def test_117_http1_on_an_http2_connection_is_closed_and_the_other_way_round(front, folder):
     since = front.watch()
-    for protocol, data in (("h2", b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n"), ("http/1.1", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))):
+    for protocol, data in (
+        ("h2", b"GET /open/x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        ("http/1.1", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)),
+    ):
         with RawClient(front.gate.ports["https"], tls=context(folder), alpn=(protocol,), timeout=5) as client:
             client.send(data)
             got = client.read_until(b"\x00\x00\x00\x00\x00\x00never")
@@ -387,20 +514,40 @@ def test_117_http1_on_an_http2_connection_is_closed_and_the_other_way_round(fron
 # ---- 118: client certificates ----
 
 
-def client_pair(folder, clients, stem, common_name, dns=(), ca=None, usage=ExtendedKeyUsageOID.CLIENT_AUTH, days=(-2, 20), attributes=()):
+def client_pair(
+    folder,
+    clients,
+    stem,
+    common_name,
+    dns=(),
+    ca=None,
+    usage=ExtendedKeyUsageOID.CLIENT_AUTH,
+    days=(-2, 20),
+    attributes=(),
+):
     key = ec_key()
     now = datetime.datetime.now(datetime.timezone.utc)
     issuer = ca or clients
-    names = [x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False) for name in ([common_name] if isinstance(common_name, str) else common_name)]
+    names = [
+        x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)
+        for name in ([common_name] if isinstance(common_name, str) else common_name)
+    ]
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([*attributes, *names])).issuer_name(issuer.name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(days=days[0])).not_valid_after(now + datetime.timedelta(days=days[1]))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .subject_name(x509.Name([*attributes, *names]))
+        .issuer_name(issuer.name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
-    )  # fmt: skip
+    )
     if dns:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in dns]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in dns]), critical=False
+        )
     certificate = builder.sign(issuer.key, hashes.SHA256())
     cert_file, key_file = folder / f"{stem}.pem", folder / f"{stem}.key"
     cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -413,7 +560,11 @@ def with_certificate(front, folder, pair, target, headers=()):
     data = b""
     try:
         with RawClient(front.gate.ports["https"], tls=context(folder, pair)) as client:
-            client.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode() + b"".join(line + b"\r\n" for line in headers) + b"\r\n")
+            client.send(
+                f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
+                + b"".join(line + b"\r\n" for line in headers)
+                + b"\r\n"
+            )
             while block := client.socket.recv(65536):
                 data += block
     except (ssl.SSLError, ConnectionError):
@@ -427,7 +578,23 @@ def test_118_a_good_client_certificate_is_known(front, folder, clients, tmp_path
     assert status == 200 and request.one("x-auth-user") == "admin" and request.one("x-auth-roles") == "admin"
 
 
-@table(118, {"nul": "admin\x00.evil", "nul-first": "\x00admin", "blank": "admin ", "comma": "admin,CN=admin", "upper": "ADMIN", "escaped": "x\\,CN=admin", "newline": "x\nCN=admin", "plus": "x+CN=admin", "two": ["x", "admin"], "two-other": ["admin", "x"], "empty": "", "unicode": "\u0430dmin"})
+@table(
+    118,
+    {
+        "nul": "admin\x00.evil",
+        "nul-first": "\x00admin",
+        "blank": "admin ",
+        "comma": "admin,CN=admin",
+        "upper": "ADMIN",
+        "escaped": "x\\,CN=admin",
+        "newline": "x\nCN=admin",
+        "plus": "x+CN=admin",
+        "two": ["x", "admin"],
+        "two-other": ["admin", "x"],
+        "empty": "",
+        "unicode": "\u0430dmin",
+    },
+)
 def test_an_odd_name_in_a_client_certificate_is_nobody_elses(front, folder, clients, tmp_path, case):
     pair = client_pair(tmp_path, clients, "odd", case)
     status, requests = with_certificate(front, folder, pair, "/admin/x")
@@ -437,13 +604,21 @@ def test_an_odd_name_in_a_client_certificate_is_nobody_elses(front, folder, clie
         assert request.one("x-auth-user") != "admin" or case == ["admin", "x"], request
 
 
-@table(118, {"other-ca": "ca", "server-usage": "usage", "expired": "expired", "not-yet": "early", "self-signed": "self"})
+@table(
+    118, {"other-ca": "ca", "server-usage": "usage", "expired": "expired", "not-yet": "early", "self-signed": "self"}
+)
 def test_a_client_certificate_that_is_not_ours_is_refused(front, folder, clients, tmp_path, case):
     other = Authority("Others")
     how = {
-        "ca": {"ca": other}, "usage": {"usage": ExtendedKeyUsageOID.SERVER_AUTH}, "expired": {"days": (-9, -2)}, "early": {"days": (2, 9)}, "self": {"ca": Authority("admin")},
-    }[case]  # fmt: skip
-    status, requests = with_certificate(front, folder, client_pair(tmp_path, clients, "bad", "admin", **how), "/admin/x")
+        "ca": {"ca": other},
+        "usage": {"usage": ExtendedKeyUsageOID.SERVER_AUTH},
+        "expired": {"days": (-9, -2)},
+        "early": {"days": (2, 9)},
+        "self": {"ca": Authority("admin")},
+    }[case]
+    status, requests = with_certificate(
+        front, folder, client_pair(tmp_path, clients, "bad", "admin", **how), "/admin/x"
+    )
     assert status in (None, 401) and requests == [], (status, requests)
 
 

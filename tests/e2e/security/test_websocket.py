@@ -78,8 +78,14 @@ class Pour(Listener):
 
     def serve(self, connection):
         head = read_head(connection)[0]
-        key = [line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")][0]
-        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept_for(key) + b"\r\n\r\n")
+        key = [line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")][
+            0
+        ]
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            + accept_for(key)
+            + b"\r\n\r\n"
+        )
         if b"/pour/down" in head:
             connection.settimeout(20)
             for _ in range(1024):
@@ -99,11 +105,20 @@ class Pour(Listener):
 
 
 REFUSALS = {
-    "426": b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno", "200": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", "403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
-    "101-h2c": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "101-no-upgrade": b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "101-no-accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    "101-bad-accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", "101-no-connection": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + accept_for(KEY) + b"\r\n\r\n",
-    "204": b"HTTP/1.1 204 No Content\r\n\r\n", "302": b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "401": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
-}  # fmt: skip
+    "426": b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno",
+    "200": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno",
+    "403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+    "101-h2c": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+    "101-no-upgrade": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "101-no-accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "101-bad-accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+    "101-no-connection": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "
+    + accept_for(KEY)
+    + b"\r\n\r\n",
+    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "302": b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+    "401": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +133,16 @@ def front(start):
 
 def handshake(target="/open/socket", *lines, connection="Upgrade", version="13", key=KEY.decode()):
     """A handshake as a client that is no browser sends it."""
-    base = [f"Connection: {connection}", "Upgrade: websocket", f"Sec-WebSocket-Version: {version}", f"Sec-WebSocket-Key: {key}"]
-    return b"".join(line.encode() + b"\r\n" for line in (f"GET {target} HTTP/1.1", "Host: localhost", *base, *lines)) + b"\r\n"
+    base = [
+        f"Connection: {connection}",
+        "Upgrade: websocket",
+        f"Sec-WebSocket-Version: {version}",
+        f"Sec-WebSocket-Key: {key}",
+    ]
+    return (
+        b"".join(line.encode() + b"\r\n" for line in (f"GET {target} HTTP/1.1", "Host: localhost", *base, *lines))
+        + b"\r\n"
+    )
 
 
 def untouched(outcome, *statuses):
@@ -130,13 +153,22 @@ def untouched(outcome, *statuses):
 
 
 BAD = {
-    "none": ("/me/socket", []), "garbage": ("/me/socket", ["Authorization: Bearer garbage"]), "expired": ("/me/socket?token=" + token(exp=1), []),
-    "refresh": ("/me/socket?token=" + token(token_type="refresh"), []), "forged": ("/me/socket?token=" + sealed({"alg": "HS256"}, {"user_id": "1"}, b"other"), []),
-    "wrong-name": ("/me/socket?jwt=" + token(), []), "wrong-case": ("/me/socket?Token=" + token(), []), "cookie": ("/me/socket", [f"Cookie: token={token()}"]),
-    "dots": ("/open/../me/socket?token=" + token(), []), "fragment": ("/me/socket#?token=" + token(), []), "twice": (f"/me/socket?token={token()}&token={token(user_id='8')}", []),
-    "both-names": (f"/me/socket?token={token(exp=1)}&access=x", []), "protocol": ("/me/socket", [f"Sec-WebSocket-Protocol: bearer, {token()}"]), "none-alg": ("/me/socket?token=" + sealed({"alg": "none"}, {"user_id": "7"}), []),
+    "none": ("/me/socket", []),
+    "garbage": ("/me/socket", ["Authorization: Bearer garbage"]),
+    "expired": ("/me/socket?token=" + token(exp=1), []),
+    "refresh": ("/me/socket?token=" + token(token_type="refresh"), []),
+    "forged": ("/me/socket?token=" + sealed({"alg": "HS256"}, {"user_id": "1"}, b"other"), []),
+    "wrong-name": ("/me/socket?jwt=" + token(), []),
+    "wrong-case": ("/me/socket?Token=" + token(), []),
+    "cookie": ("/me/socket", [f"Cookie: token={token()}"]),
+    "dots": ("/open/../me/socket?token=" + token(), []),
+    "fragment": ("/me/socket#?token=" + token(), []),
+    "twice": (f"/me/socket?token={token()}&token={token(user_id='8')}", []),
+    "both-names": (f"/me/socket?token={token(exp=1)}&access=x", []),
+    "protocol": ("/me/socket", [f"Sec-WebSocket-Protocol: bearer, {token()}"]),
+    "none-alg": ("/me/socket?token=" + sealed({"alg": "none"}, {"user_id": "7"}), []),
     "semicolon": ("/me/socket?a=1;token=" + token(), []),
-}  # fmt: skip
+}
 
 
 @table(120, BAD)
@@ -170,9 +202,21 @@ def test_a_route_without_websockets_opens_no_tunnel(front, case):
 
 
 ORIGINS = [
-    "https://evil.example", "null", "http://page.example.com", "https://page.example.com.evil.example", "https://page.example.com:444", "https://evil.page.example.com", "file://", "https://localhost", "http://localhost:1",
-    "https://page.example.com/", "https://page.example.com, https://evil.example", "", "http://localhost.evil.example", "https://PAGE.example.com.",
-]  # fmt: skip
+    "https://evil.example",
+    "null",
+    "http://page.example.com",
+    "https://page.example.com.evil.example",
+    "https://page.example.com:444",
+    "https://evil.page.example.com",
+    "file://",
+    "https://localhost",
+    "http://localhost:1",
+    "https://page.example.com/",
+    "https://page.example.com, https://evil.example",
+    "",
+    "http://localhost.evil.example",
+    "https://PAGE.example.com.",
+]
 
 
 @table(121, ORIGINS)
@@ -188,7 +232,13 @@ def test_a_socket_from_its_own_site_or_an_allowed_one_opens(front, case):
     assert outcome.answers[0].status == 101, outcome
 
 
-@table(121, {"two": ["Origin: http://localhost", "Origin: https://evil.example"], "two-other": ["Origin: https://evil.example", "Origin: http://localhost"]})
+@table(
+    121,
+    {
+        "two": ["Origin: http://localhost", "Origin: https://evil.example"],
+        "two-other": ["Origin: https://evil.example", "Origin: http://localhost"],
+    },
+)
 def test_two_origins_are_refused(front, case):
     untouched(front.send(handshake("/cookie/socket", *case, f"Cookie: access={token()}"), longest=3), 400, 403)
 
@@ -288,7 +338,9 @@ def test_124_a_quiet_tunnel_outlives_the_timeouts_of_requests(front):
 
 def test_125_a_reload_keeps_tunnels(front):
     with opened(front, "/open/socket") as client:
-        front.gate.reload(SERVER.replace("EXTRA", "") + ROUTES + '\n[[route]]\npath = "/new"\nupstream = "app"\nauth = "public"\n')
+        front.gate.reload(
+            SERVER.replace("EXTRA", "") + ROUTES + '\n[[route]]\npath = "/new"\nupstream = "app"\nauth = "public"\n'
+        )
         client.send(b"still here")
         client.socket.settimeout(3)
         assert client.socket.recv(100) == b"still here"

@@ -254,7 +254,7 @@ def switching(request, extra=b""):
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept_for(key) + b"\r\n" + extra + b"\r\n"
-    )  # fmt: skip
+    )
 
 
 class Answer:
@@ -430,11 +430,13 @@ class Front:
     def watch(self):
         """From now on: a function that gives (requests, faults, partials) that came since, the probe left out."""
         marks = len(self.upstream.requests), len(self.upstream.faults), len(self.upstream.partials)
+        first = self.upstream.requests[-1].number if self.upstream.requests else 0
 
         def since():
             self.probe()
             requests = [r for r in self.upstream.requests[marks[0] :] if not r.target.startswith("/open/probe-")]
-            return requests, self.upstream.faults[marks[1] :], self.upstream.partials[marks[2] :]
+            late = [one for one in self.upstream.partials[marks[2] :] if isinstance(one, bytes) or one.number > first]
+            return requests, self.upstream.faults[marks[1] :], late
 
         return since
 
@@ -517,5 +519,3 @@ def poll(client, seconds):
         return b""
     except OSError:
         return None
-
-
