@@ -12,6 +12,8 @@ import re
 import pytest
 
 from security.credentials import bearer, token
+from security.test_bad_replies import ROUTES as WILD_ROUTES
+from security.test_bad_replies import Wild
 from security.test_paths_and_hosts import readings
 from security.wire import FORWARDING, KEY, fold, parse_answers
 
@@ -108,12 +110,12 @@ WORDS = [
 ]
 
 
-def mutation(number):
+def mutation(number, bases=BASES):
     """The bytes of one mutation, from its number alone."""
     chance = random.Random(SEED * 1_000_003 + number)
-    data = bytearray(chance.choice(BASES))
+    data = bytearray(chance.choice(bases))
     if chance.random() < 0.15:
-        data += chance.choice(BASES)
+        data += chance.choice(bases)
     for _ in range(chance.choice([1, 1, 1, 2, 2, 3, 5])):
         at = chance.randrange(len(data) + 1)
         step = chance.randrange(10)
@@ -232,3 +234,53 @@ def one_by_one(front, numbers):
         front.upstream.faults.clear()
         if found:
             pytest.fail(f"mutation {number} of seed {SEED}: {found}\nsent {mutation(number)!r}\ngot {raw!r}")
+
+
+# ---- the same for what an app answers ----
+
+POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Poison: 1\r\n\r\npoison"
+REPLIES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(POISON) + POISON,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(POISON) + POISON + b"\r\n0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
+]
+
+
+@pytest.fixture(scope="module")
+def answered(start):
+    with Wild() as wild:
+        routes = WILD_ROUTES.replace("{hole}", "1").replace("{closed}", "1")
+        yield start(routes, wild=wild.url), wild
+
+
+def test_no_mutated_answer_is_ambiguous_or_poisons_the_next_client(answered):
+    front, wild = answered
+    statuses = []
+    for number in range(max(1, COUNT // 20)):
+        reply = mutation(number, REPLIES)
+        wild.replies["mutated"] = reply
+        raw = b""
+        with front.connect(timeout=5) as client:
+            client.send(b"GET /wild/mutated HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            client.socket.settimeout(0.12)
+            try:
+                while block := client.socket.recv(65536):
+                    raw += block
+            except OSError:
+                pass  # an answer whose end the app never sends: the client goes away
+        about = f"mutation {number} of seed {SEED}: {reply!r} became {raw!r}"
+        try:
+            answers = [answer for answer in parse_answers(raw) if answer.status >= 200]
+        except (AssertionError, ValueError) as failure:
+            pytest.fail(f"{failure}; {about}")
+        assert len(answers) <= 1 and b"x-poison" not in raw.split(b"\r\n\r\n")[0].lower(), about
+        statuses += [answer.status for answer in answers]
+        for name in (b"aa", b"bb"):
+            outcome = front.request(target=f"/wild/{name.decode()}")
+            assert outcome.status == 200 and outcome.final[0].body == name, f"{outcome}; after {about}"
+    assert 200 in statuses and 502 in statuses, "the test has lost its teeth"

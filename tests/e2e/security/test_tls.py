@@ -82,6 +82,54 @@ upstream = "app"
 auth = ["machine"]
 roles = ["admin"]
 """
+BAD_PAIR = """
+[server]
+https = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+
+[[tls.certificate]]
+cert = "bad.pem"
+key = "bad.key"
+
+[[route]]
+path = "/"
+auth = "public"
+respond = { status = 200 }
+"""
+OLD_PAIR = """
+[server]
+https = "127.0.0.1:{https}"
+plain = "127.0.0.1:{plain}"
+admin = "127.0.0.1:{admin}"
+
+[[tls.certificate]]
+cert = "{folder}/old.pem"
+key = "{folder}/old.key"
+
+[[route]]
+path = "/"
+auth = "public"
+respond = { status = 200 }
+"""
+LIAR = """
+[upstream.app]
+servers = ["{app}"]
+
+[upstream.liar]
+servers = ["https://127.0.0.1:{liar}"]
+timeouts = { connect = "1s", response = "1s" }
+retries = 0
+
+[[route]]
+path = "/open/{*rest}"
+upstream = "app"
+auth = "public"
+
+[[route]]
+path = "/liar"
+upstream = "liar"
+auth = "public"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -453,8 +501,7 @@ def test_a_pair_that_does_not_fit_is_refused_at_start_with_a_reason(folder, tmp_
         if data is not None:
             (tmp_path / stem).write_bytes(data)
             (tmp_path / stem).chmod(0o600)
-    toml = '[server]\nhttps = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n[[tls.certificate]]\ncert = "bad.pem"\nkey = "bad.key"\n[[route]]\npath = "/"\nauth = "public"\nrespond = { status = 200 }\n'
-    (tmp_path / "gateway.toml").write_text(toml)
+    (tmp_path / "gateway.toml").write_text(BAD_PAIR)
     for command in ("check", "run"):
         result = run_binary(command, "--config", tmp_path / "gateway.toml", cwd=tmp_path, timeout=10)
         assert result.code not in (0, 101, -6) and "panicked" not in result.text, result
@@ -477,8 +524,7 @@ def test_115_a_pair_that_does_not_fit_at_reload_leaves_the_old_one_serving(front
 
 def test_116_an_expired_certificate_is_loud(gateway, tmp_path):
     Authority("Old").issue_files(tmp_path, "old", common_name="old", names=["localhost"], days=-1)
-    toml = '[server]\nhttps = "127.0.0.1:{https}"\nplain = "127.0.0.1:{plain}"\nadmin = "127.0.0.1:{admin}"\n[[tls.certificate]]\ncert = "{folder}/old.pem"\nkey = "{folder}/old.key"\n[[route]]\npath = "/"\nauth = "public"\nrespond = { status = 200 }\n'
-    gate = gateway(toml, folder=tmp_path)
+    gate = gateway(OLD_PAIR, folder=tmp_path)
     wait_for(lambda: "expired" in gate.output().lower(), 5, "the log to say so")
     assert [value for name, _, value in gate.metrics() if "not_after" in name and 0 < value < time.time()]
 
@@ -651,7 +697,6 @@ class PlainAlert(Listener):
 @table(119, {"before": Impatient, "instead": PlainAlert})
 def test_a_plain_answer_of_a_tls_app_is_502(start, folder, case):
     with case() as liar:
-        routes = '[upstream.app]\nservers = ["{app}"]\n[upstream.liar]\nservers = ["https://127.0.0.1:{liar}"]\ntimeouts = { connect = "1s", response = "1s" }\nretries = 0\n[[route]]\npath = "/open/{*rest}"\nupstream = "app"\nauth = "public"\n[[route]]\npath = "/liar"\nupstream = "liar"\nauth = "public"\n'
-        front = start(routes, extra="[tls]\ndevelopment = true\n", server=SERVER, liar=liar.port)
+        front = start(LIAR, extra="[tls]\ndevelopment = true\n", server=SERVER, liar=liar.port)
         outcome = front.request(target="/liar")
         assert outcome.status in (502, 504) and b"plain!" not in outcome.raw, outcome

@@ -415,7 +415,6 @@ def test_a_time_that_is_no_time_is_never_absent(front, case):
         "two-exp": ("exp", "1", "9999999999"),
         "two-exp-other": ("exp", "9999999999", "1"),
         "same": ("exp", "9999999999", "9999999999"),
-        "two-users": ("user_id", '"7"', '"1"'),
         "two-types": ("token_type", '"refresh"', '"access"'),
         "escaped": ("\\u0065xp", "1", "1"),
     },
@@ -424,6 +423,16 @@ def test_a_member_that_comes_twice_is_refused(front, case):
     name, first, second = case
     text = text_claims()[:-1].replace(f'"{name}":', '"other":')
     not_let_in(front, raw_token(f'{text},"{name}":{first},"{name}":{second}}}'))
+
+
+def test_53_of_a_user_named_twice_the_gateway_takes_the_one_that_the_app_takes(front):
+    """Python's reader takes the last; whoever takes the first lets gateway and app see two users in one token."""
+    text = text_claims(user_id='"7"')[:-1] + ',"user_id":"8"}'
+    outcome = front.request(target="/me/x", headers=[bearer(raw_token(text))])
+    if outcome.status == 200:
+        assert outcome.arrived[0].one("x-auth-user") == "8"
+    else:
+        refused(outcome, 401, closed=False)
 
 
 @table(
