@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub cors_rules: Vec<Arc<CorsRule>>,
 }
 
+/// Numbers the snapshots of the process.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
 /// A mistake found while building what the configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildProblem {
@@ -119,9 +122,8 @@ impl Snapshot {
         };
         let metrics = metrics.bind(&settings, &policy);
         let cors_rules = distinct_rules(&policy);
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
-            serial: NEXT.fetch_add(1, Ordering::Relaxed),
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             policy,
             settings,
             authenticators: Arc::new(authenticators),

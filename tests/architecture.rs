@@ -53,17 +53,12 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") && !is_test(&path) {
-                let inside = path.strip_prefix(&root).unwrap();
-                let first = inside
-                    .components()
-                    .next()
-                    .unwrap()
-                    .as_os_str()
-                    .to_str()
-                    .unwrap();
+                let inner = path.strip_prefix(&root).unwrap();
+                let top = inner.components().next().unwrap().as_os_str();
+                let first = top.to_str().unwrap();
                 let room = first.trim_end_matches(".rs").to_owned();
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((room, path.clone(), shipped(&text)));
+                let code = fs::read_to_string(&path).unwrap();
+                found.push((room, path.clone(), shipped(&code)));
             }
         }
     }

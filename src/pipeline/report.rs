@@ -13,7 +13,7 @@ use crate::gateway::Snapshot;
 use crate::policy::denial::Denial;
 use crate::policy::identity::Caller;
 use crate::policy::route::RouteId;
-use crate::telemetry::{Completed, Trace};
+use crate::telemetry::{Completed, Held, Trace};
 use crate::upstream::body::Progress;
 
 /// When the steps of a visit were.
@@ -75,6 +75,7 @@ pub(super) struct Seen<'a, 'j> {
     pub(super) request_bytes: u64,
     pub(super) progress: Option<Arc<Progress>>,
     pub(super) preflight: bool,
+    pub(super) held: Held,
 }
 
 /// A request whose answer is on its way. The report is made when this is dropped.
@@ -104,6 +105,8 @@ pub(super) struct Report {
     version: Version,
     tls: Option<&'static str>,
     trace: Option<Trace>,
+    /// Counts the request as under way.
+    _held: Held,
 }
 
 impl Report {
@@ -157,6 +160,7 @@ impl Report {
             version: seen.version,
             tls: seen.peer.tls.as_ref().map(|tls| tls.version),
             trace,
+            _held: seen.held,
             gate,
         })
     }

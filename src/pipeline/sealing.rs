@@ -93,7 +93,7 @@ impl<'a> Passing<'a> {
                     Source::Header(name) => passing.refused.push(Refused::Header(name)),
                     Source::Cookie(name) => passing.refused.push(Refused::Cookie(name)),
                     Source::Query(name) | Source::WebSocketQuery(name) => {
-                        passing.hidden_query.push(name)
+                        passing.hidden_query.push(name);
                     }
                     Source::WebSocketProtocol => {}
                 }

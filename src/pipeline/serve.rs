@@ -118,8 +118,6 @@ pub async fn serve(
     violation: Option<Denial>,
     interim: Option<PassInterim>,
 ) -> Response<Body> {
-    let started = clock::monotonic();
-    let now = clock::now();
     let gate = visitor.gateway.snapshot();
     let (head, incoming) = request.into_parts();
     let request::Parts {
@@ -130,27 +128,9 @@ pub async fn serve(
         mut extensions,
         ..
     } = head;
-    let trusted = gate
-        .policy
-        .trusted_proxies
-        .trusts(visitor.peer.address.ip());
-    let request_id = request_id(&gate, trusted, &headers, now);
-    let traceparent = traceparent(&headers);
-    let mut visit = Visit {
-        gate: &gate,
-        visitor,
-        now,
-        request_id,
-        traceparent,
-        times: Times::new(started),
-        server: None,
-        retries: 0,
-        progress: None,
-        tunnelled: false,
-        preflighted: false,
-        interim,
-        upgrade: extensions.remove::<OnUpgrade>(),
-    };
+    let mut visit = Visit::begin(visitor, &gate, &headers, interim);
+    visit.upgrade = extensions.remove::<OnUpgrade>();
+    let now = visit.now;
     let page = respond::is_page_load(&headers);
     let origin = cors::sole_origin(&headers).cloned();
     let head_bytes = head_size(&method, &uri, &headers);
@@ -158,29 +138,28 @@ pub async fn serve(
     let known = visitor.known();
     let mut judged = Judged::default();
     let kept_method = method.clone();
-    let outcome = match violation {
-        Some(denial) => Err(denial),
-        None => {
-            let subject = Subject {
-                method: &method,
-                uri: &uri,
-                version,
-                headers: &headers,
-                peer: &visitor.peer,
-                target_limit: gate.settings.server.limits.request_line,
-                known: known.as_ref(),
-            };
-            match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
-                Err(denial) => Err(denial),
-                Ok(Verdict::Preflight(answer)) => {
-                    visit.preflighted = true;
-                    Ok(allowed(answer))
-                }
-                Ok(Verdict::Permitted(permit)) => {
-                    visit
-                        .act(&judged, permit, (method, &uri, headers), incoming)
-                        .await
-                }
+    let outcome = if let Some(denial) = violation {
+        Err(denial)
+    } else {
+        let subject = Subject {
+            method: &method,
+            uri: &uri,
+            version,
+            headers: &headers,
+            peer: &visitor.peer,
+            target_limit: gate.settings.server.limits.request_line,
+            known: known.as_ref(),
+        };
+        match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
+            Err(denial) => Err(denial),
+            Ok(Verdict::Preflight(answer)) => {
+                visit.preflighted = true;
+                Ok(allowed(answer))
+            }
+            Ok(Verdict::Permitted(permit)) => {
+                visit
+                    .act(&judged, permit, (method, &uri, headers), incoming)
+                    .await
             }
         }
     };
@@ -214,12 +193,39 @@ pub async fn serve(
             request_bytes: head_bytes,
             progress: visit.progress,
             preflight,
+            held: visitor.gateway.metrics.in_flight(),
         },
     );
     answer.map(|body| body.reported(report))
 }
 
-impl Visit<'_> {
+impl<'a> Visit<'a> {
+    fn begin(
+        visitor: &'a Visitor,
+        gate: &'a Arc<Snapshot>,
+        headers: &HeaderMap,
+        interim: Option<PassInterim>,
+    ) -> Self {
+        let (started, now) = (clock::monotonic(), clock::now());
+        let trusted_proxies = &gate.policy.trusted_proxies;
+        let trusted = trusted_proxies.trusts(visitor.peer.address.ip());
+        Self {
+            gate,
+            visitor,
+            now,
+            request_id: request_id(gate, trusted, headers, now),
+            traceparent: traceparent(headers),
+            times: Times::new(started),
+            server: None,
+            retries: 0,
+            progress: None,
+            tunnelled: false,
+            preflighted: false,
+            interim,
+            upgrade: None,
+        }
+    }
+
     /// Does what the route says with a request that was permitted.
     async fn act(
         &mut self,

@@ -14,7 +14,7 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
     let mut trace = Trace::default();
     match &judged.client {
         Some(client) if client.ip == peer.address.ip() => {
-            trace.passed("client", client.ip.to_string())
+            trace.passed("client", client.ip.to_string());
         }
         Some(client) => trace.passed(
             "client",
@@ -44,7 +44,7 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
             match one.outcome {
                 Ok(()) => trace.passed(format!("auth {name}"), words),
                 Err(Code::CredentialsMissing | Code::CertificateMissing) => {
-                    trace.noted(format!("auth {name}"), words)
+                    trace.noted(format!("auth {name}"), words);
                 }
                 Err(code) => trace.refused(format!("auth {name}"), format!("{code}: {words}")),
             }

@@ -15,7 +15,7 @@ use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Problem, ProcessEnvironment};
 use crate::gateway::{BuildProblem, Gateway, Snapshot};
 use crate::telemetry::{LogGuard, Metrics};
-use crate::tls::Outcome;
+use crate::tls::{Outcome, Refreshed};
 
 /// What a reload came to.
 #[derive(Debug)]
@@ -100,14 +100,20 @@ impl Reloader {
         }
         let _turn = self.turn.lock().await;
         let refreshed = tokio::task::spawn_blocking(move || tls.refresh(clock::now())).await;
-        for one in refreshed.unwrap_or_default() {
+        let refreshed = refreshed.unwrap_or_default();
+        let refused = |one: &Refreshed| matches!(one.outcome, Outcome::Refused(_));
+        if refreshed.iter().any(refused) {
+            self.gateway.metrics.reload_failed();
+        } else if refreshed.iter().any(Refreshed::is_renewed) {
+            self.gateway.metrics.reload_succeeded(clock::now());
+        }
+        for one in refreshed {
             match one.outcome {
                 Outcome::Unchanged => {}
                 Outcome::Renewed => {
                     tracing::info!(key = one.key, file = %one.file.display(), "took up a renewed certificate");
                 }
                 Outcome::Refused(error) => {
-                    self.gateway.metrics.reload_failed();
                     tracing::error!(
                         key = one.key,
                         file = %one.file.display(),
@@ -146,11 +152,12 @@ impl Reloader {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                self.gateway.metrics.reload_succeeded(clock::now());
                 next.report_certificates();
                 self.log.apply(&next.settings.log);
                 self.gateway.swap(next);
                 self.start_background();
+                // Told last: who waits for it finds the new rules in force.
+                self.gateway.metrics.reload_succeeded(clock::now());
                 tracing::info!(
                     why,
                     generation = self.gateway.generation(),

@@ -11,6 +11,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -203,15 +204,10 @@ where
         client,
         held: _held,
     } = tunnel;
-    let upgraded = match client
-        .await
-        .map(|upgraded| upgraded.downcast::<framing::Framed<IO>>())
-    {
-        Ok(Ok(parts)) => parts,
-        Ok(Err(_)) | Err(_) => {
-            tracing::error!("a connection did not become a tunnel");
-            return;
-        }
+    let upgraded = client.await.map(Upgraded::downcast::<framing::Framed<IO>>);
+    let Ok(Ok(upgraded)) = upgraded else {
+        tracing::error!("a connection did not become a tunnel");
+        return;
     };
     let over = async {
         let Some(until) = until else {

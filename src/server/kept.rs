@@ -15,7 +15,7 @@ use crate::pipeline::body::Body;
 pub(super) struct Kept<T> {
     body: Body,
     pulse: Option<Arc<Pulse>>,
-    _kept: T,
+    _with: T,
 }
 
 impl<T> Kept<T> {
@@ -23,7 +23,7 @@ impl<T> Kept<T> {
         Self {
             body,
             pulse: None,
-            _kept: kept,
+            _with: kept,
         }
     }
 

@@ -46,6 +46,7 @@ pub struct Progress {
 
 impl Progress {
     /// Why the body was not taken to its end.
+    #[must_use]
     pub fn fault(&self) -> Option<BodyFault> {
         match self.fault.load(Ordering::Relaxed) {
             1 => Some(BodyFault::TooLarge),
@@ -120,6 +121,7 @@ pub struct Inbound {
 
 impl Inbound {
     /// Takes the client's body: at most `limit` bytes, at most `idle` between two reads.
+    #[must_use]
     pub fn new(incoming: Incoming, limit: u64, idle: Duration, hygiene: Arc<Hygiene>) -> Self {
         let progress = Arc::default();
         Self {

@@ -276,9 +276,10 @@ impl Link {
             while self.out.has_remaining() || self.upload.chunk.has_remaining() {
                 let parts = [IoSlice::new(&self.out), IoSlice::new(&self.upload.chunk)];
                 let stream = Pin::new(&mut self.stream);
-                let wrote = match self.upload.chunk.is_empty() {
-                    true => stream.poll_write(cx, &self.out),
-                    false => stream.poll_write_vectored(cx, &parts),
+                let wrote = if self.upload.chunk.is_empty() {
+                    stream.poll_write(cx, &self.out)
+                } else {
+                    stream.poll_write_vectored(cx, &parts)
                 };
                 let size = match ready!(wrote) {
                     Ok(0) => {
