@@ -1,6 +1,6 @@
 //! The admin address: health, readiness, metrics, the dashboard and what it shows as JSON.
 //!
-//! A listener of its own with rules of its own ([`access`]); nothing of it stands on the public
+//! A listener of its own with rules of its own (`access`); nothing of it stands on the public
 //! door. It only tells: there is no request that changes anything, and no body is read. One request
 //! a connection, few connections, short deadlines: nobody can tie it up for long.
 
