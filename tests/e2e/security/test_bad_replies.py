@@ -189,7 +189,8 @@ def hole():
 
 @pytest.fixture(scope="module")
 def front(start, wild, hole):
-    return start(ROUTES, wild=wild.url, hole=hole, closed=free_port())
+    # One worker and one connection: whatever a bad reply leaves behind, the next client would get.
+    return start(ROUTES, extra="workers = 1", wild=wild.url, hole=hole, closed=free_port())
 
 
 def next_is_clean(front):

@@ -255,13 +255,13 @@ REPLIES = [
 def answered(start):
     with Wild() as wild:
         routes = WILD_ROUTES.replace("{hole}", "1").replace("{closed}", "1")
-        yield start(routes, wild=wild.url), wild
+        yield start(routes, extra="workers = 1", wild=wild.url), wild
 
 
 def test_no_mutated_answer_is_ambiguous_or_poisons_the_next_client(answered):
     front, wild = answered
     statuses = []
-    for number in range(max(1, COUNT // 20)):
+    for number in range(max(1, COUNT // 8)):
         reply = mutation(number, REPLIES)
         wild.replies["mutated"] = reply
         raw = b""
@@ -278,7 +278,7 @@ def test_no_mutated_answer_is_ambiguous_or_poisons_the_next_client(answered):
             answers = [answer for answer in parse_answers(raw) if answer.status >= 200]
         except (AssertionError, ValueError) as failure:
             pytest.fail(f"{failure}; {about}")
-        assert len(answers) <= 1 and b"x-poison" not in raw.split(b"\r\n\r\n")[0].lower(), about
+        assert len(answers) <= 1, about
         statuses += [answer.status for answer in answers]
         for name in (b"aa", b"bb"):
             outcome = front.request(target=f"/wild/{name.decode()}")
