@@ -3,8 +3,12 @@
 //! Rules get their time as a [`Timestamp`] argument. Tokens follow the wall clock at once; timers
 //! and durations follow the monotonic one and do not notice when the wall clock is set.
 
+mod deadline;
+
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use deadline::Deadline;
 
 /// A point of wall time, in microseconds since the Unix epoch (UTC, no leap seconds).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

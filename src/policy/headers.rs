@@ -5,22 +5,17 @@
 //! comes first and the gateway's own headers after, so nothing that a client names in `Connection`
 //! can take those away. A clean request is looked over once, and nothing is copied.
 
-use std::collections::HashSet;
-
-use ahash::RandomState;
 use http::header::{CONNECTION, COOKIE, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 pub use crate::policy::framing::check_framing;
 use crate::policy::identity::IdentityNames;
+use crate::policy::names::Names;
 use crate::policy::reserved::{
     ANSWERED_BY, BELIEVED, BELIEVED_OTHER, BELIEVED_X, HOP_BY_HOP, JUDGED_BY, NEVER_TRAILING,
     NEVER_TRAILING_PREFIXES,
 };
-
-/// Filled when the configuration is compiled and only looked up afterwards.
-type Names = HashSet<Box<str>, RandomState>;
 
 /// Names to remove. Seldom more than `Connection` and one other.
 type Doomed = SmallVec<[HeaderName; 4]>;
@@ -57,13 +52,15 @@ impl Hygiene {
         request_id: &HeaderName,
     ) -> Self {
         let owned: Box<[HeaderName]> = identity.owned().cloned().collect();
-        let mut removed = names(HOP_BY_HOP.iter().chain(BELIEVED).copied());
-        removed.extend(owned.iter().map(|name| fold(name.as_str())));
-        let mut one_spelling = names(JUDGED_BY.iter().copied());
-        one_spelling.insert(fold(request_id.as_str()));
+        let mut removed = Names::new(HOP_BY_HOP.iter().chain(BELIEVED).copied());
+        for name in &owned {
+            removed.insert(&fold(name.as_str()));
+        }
+        let mut one_spelling = Names::new(JUDGED_BY.iter().copied());
+        one_spelling.insert(&fold(request_id.as_str()));
         Self {
             removed,
-            admitted: names([]),
+            admitted: Names::new([]),
             one_spelling,
             owned,
             keep_odd: underscore_keep,
@@ -75,8 +72,8 @@ impl Hygiene {
     #[must_use]
     pub fn admitting<'a>(mut self, credentials: impl IntoIterator<Item = &'a HeaderName>) -> Self {
         for name in credentials {
-            self.admitted.insert(name.as_str().into());
-            self.one_spelling.insert(fold(name.as_str()));
+            self.admitted.insert(name.as_str());
+            self.one_spelling.insert(&fold(name.as_str()));
         }
         self
     }
@@ -249,12 +246,6 @@ fn is_believed(name: &str) -> bool {
         Some(_) | None => return false,
     };
     beginnings.iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn names<'a>(list: impl IntoIterator<Item = &'a str>) -> Names {
-    let mut names = HashSet::with_hasher(RandomState::with_seeds(0x68, 0x79, 0x67, 0x69));
-    names.extend(list.into_iter().map(Box::from));
-    names
 }
 
 #[cfg(test)]

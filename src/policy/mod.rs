@@ -13,6 +13,7 @@ pub mod headers;
 pub mod host;
 pub mod identity;
 mod matcher;
+mod names;
 mod origin;
 pub mod path;
 pub mod pattern;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Response, StatusCode};
 use smallvec::SmallVec;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::balance::{self, Candidate};
 use super::body::{AnswerBody, Progress, RequestBody};
@@ -171,26 +171,20 @@ impl Upstream {
                 });
             }
         };
-        let deadline = tokio::time::Instant::from_std(terms.begun) + limit;
-        match timeout_at(deadline, link.send(outbound, body, host)).await {
-            Ok(Ok(received)) => Ok((
-                received,
-                Exchange {
-                    link,
-                    in_flight,
-                    home: Arc::clone(terms.pool),
-                },
-            )),
-            Ok(Err(failure)) => Err(explain(server, failure, terms.progress)),
-            Err(_elapsed) => {
-                let error = UpstreamError::Timeout {
-                    server: Box::from(&*server.settings.label),
-                };
-                Err(Attempt {
-                    error,
-                    unsent: None,
-                })
+        let until = terms.begun.checked_add(limit);
+        match link.send(outbound, body, host, until).await {
+            Ok(received) => {
+                let home = Arc::clone(terms.pool);
+                Ok((
+                    received,
+                    Exchange {
+                        link,
+                        in_flight,
+                        home,
+                    },
+                ))
             }
+            Err(failure) => Err(explain(server, failure, terms.progress)),
         }
     }
 
@@ -285,6 +279,10 @@ fn explain(server: &Server, failure: Failure, progress: Option<&Progress>) -> At
                 source,
             },
             unsent,
+        },
+        Failure::Late => Attempt {
+            error: UpstreamError::Timeout { server: label() },
+            unsent: None,
         },
         Failure::Invalid(found) => Attempt {
             error: UpstreamError::Invalid {

@@ -23,8 +23,8 @@ use self::write::End;
 
 use super::handle::{GuardHandle, Release, Shared};
 use super::scanner::{Limits, Scanner, Stop};
-use super::timer::Deadline;
 use super::violation::Violation;
+use crate::clock::Deadline;
 use crate::config::settings::ServerTimeouts;
 use crate::policy::denial::Denial;
 

@@ -20,7 +20,6 @@ mod handle;
 mod head;
 mod io;
 mod scanner;
-mod timer;
 mod violation;
 
 pub use configure::configure;

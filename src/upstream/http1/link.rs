@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -14,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::decode::{Decoder, Piece};
 use super::encode::{self, Framing};
 use super::head::{self, Head, Invalid};
+use crate::clock::Deadline;
 use crate::upstream::body::RequestBody;
 use crate::upstream::outbound::Outbound;
 use crate::upstream::stream::Stream;
@@ -38,6 +40,8 @@ pub(crate) struct Link {
     keeps_alive: bool,
     /// How much to read at once.
     appetite: usize,
+    /// The end of the wait for a head.
+    deadline: Deadline,
     slot: OwnedSemaphorePermit,
 }
 
@@ -66,6 +70,8 @@ pub(crate) struct Received {
 pub(crate) enum Failure {
     /// The connection broke. The body comes back where not a byte of the request was written.
     Broken(io::Error, Option<RequestBody>),
+    /// No head came in time.
+    Late,
     /// The answer cannot be read in one way.
     Invalid(Invalid),
     /// The client's body failed.
@@ -89,6 +95,7 @@ impl Link {
             decoder: Decoder::Done,
             keeps_alive: true,
             appetite: READ,
+            deadline: Deadline::default(),
             slot,
         }
     }
@@ -110,6 +117,7 @@ impl Link {
         outbound: &Outbound,
         body: RequestBody,
         host: Option<&HeaderValue>,
+        until: Option<Instant>,
     ) -> Result<Received, Failure> {
         let method = outbound.method();
         let framing = framing(&body, method);
@@ -124,9 +132,14 @@ impl Link {
             begun: false,
         };
         self.keeps_alive = false;
+        self.deadline.start_at(until);
         let mut interim = 0;
         loop {
-            let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
+            let head = poll_fn(|cx| match self.poll_head(cx, method) {
+                Poll::Ready(head) => Poll::Ready(head),
+                Poll::Pending => self.deadline.poll(cx).map(|()| Err(Failure::Late)),
+            })
+            .await?;
             if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
                 interim += 1;
                 if interim > MAX_INTERIM {
@@ -135,6 +148,7 @@ impl Link {
                 outbound.hear(head.status, &head.headers);
                 continue;
             }
+            self.deadline.clear();
             self.keeps_alive = head.keeps_alive;
             self.decoder = head.framing.into();
             return Ok(Received {

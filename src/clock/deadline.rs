@@ -14,30 +14,36 @@ use crate::clock;
 
 /// One deadline at a time, or none.
 #[derive(Debug, Default)]
-pub(super) struct Deadline {
+pub struct Deadline {
     at: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     /// Whether it is set.
-    pub(super) fn runs(&self) -> bool {
+    #[must_use]
+    pub fn runs(&self) -> bool {
         self.at.is_some()
     }
 
     /// Sets it, in place of what was set before. A wait too long to be told apart from for ever
     /// has no end.
-    pub(super) fn start(&mut self, wait: Duration) {
+    pub fn start(&mut self, wait: Duration) {
         self.at = clock::monotonic().checked_add(wait);
     }
 
+    /// Sets it to a point in time, in place of what was set before.
+    pub fn start_at(&mut self, at: Option<Instant>) {
+        self.at = at;
+    }
+
     /// Takes it back. The timer stays as it is.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.at = None;
     }
 
     /// Ready when the deadline is over; the task is woken then. Never ready when none is set.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else {
             return Poll::Pending;
         };
