@@ -55,10 +55,9 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             } else if path.extension().is_some_and(|ending| ending == "rs") && !is_test(&path) {
                 let inner = path.strip_prefix(&root).unwrap();
                 let first = inner.components().next().unwrap().as_os_str();
-                let first = first.to_str().unwrap();
-                let room = first.trim_end_matches(".rs").to_owned();
+                let top = first.to_str().unwrap().trim_end_matches(".rs").to_owned();
                 let code = fs::read_to_string(&path).unwrap();
-                found.push((room, path.clone(), shipped(&code)));
+                found.push((top, path.clone(), shipped(&code)));
             }
         }
     }

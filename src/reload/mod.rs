@@ -166,7 +166,6 @@ impl Reloader {
                 Reloaded::Taken
             }
             Err(problems) => {
-                self.gateway.metrics.reload_failed();
                 for problem in &problems {
                     tracing::error!(why, "{problem}");
                 }
@@ -175,6 +174,7 @@ impl Reloader {
                     mistakes = problems.len(),
                     "the configuration was not taken; the old one stays"
                 );
+                self.gateway.metrics.reload_failed();
                 Reloaded::Refused(problems)
             }
         }
