@@ -44,16 +44,16 @@ const IMPURE: &[&str] = &[
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![base.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") && !is_test(&path) {
-                let inner = path.strip_prefix(&root).unwrap();
+                let inner = path.strip_prefix(&base).unwrap();
                 let first = inner.components().next().unwrap().as_os_str();
                 let top = first.to_str().unwrap().trim_end_matches(".rs").to_owned();
                 let code = fs::read_to_string(&path).unwrap();
@@ -150,7 +150,7 @@ fn every_file_opens_with_its_purpose() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (_, path, _) in sources() {
         let text = fs::read_to_string(&path).unwrap();
-        let inside = path.strip_prefix(&root).unwrap().display();
+        let inside = path.strip_prefix(&base).unwrap().display();
         assert!(
             text.starts_with("//! "),
             "{inside} does not open with its purpose"
