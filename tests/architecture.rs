@@ -150,7 +150,7 @@ fn every_file_opens_with_its_purpose() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (_, path, _) in sources() {
         let text = fs::read_to_string(&path).unwrap();
-        let inside = path.strip_prefix(&base).unwrap().display();
+        let inside = path.strip_prefix(&root).unwrap().display();
         assert!(
             text.starts_with("//! "),
             "{inside} does not open with its purpose"
