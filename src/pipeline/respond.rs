@@ -153,12 +153,13 @@ fn escape(text: &str) -> String {
 /// Whether a person's browser loads a page: `Sec-Fetch-Mode: navigate`, or, from browsers without
 /// it, an `Accept` that names `text/html` before anything that programs ask for.
 pub(crate) fn is_page_load(headers: &HeaderMap) -> bool {
-    if let Some(mode) = headers.get(SEC_FETCH_MODE) {
-        return mode == "navigate";
-    }
+    // Every browser says what it accepts.
     let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
         return false;
     };
+    if let Some(mode) = headers.get(SEC_FETCH_MODE) {
+        return mode == "navigate";
+    }
     let best = |wanted: &str| {
         accept
             .split(',')

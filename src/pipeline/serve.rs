@@ -25,7 +25,7 @@ use crate::policy::route::{Action, Forward, Route};
 use crate::telemetry::Held;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
-use crate::upstream::outbound::{Outbound, TRACEPARENT};
+use crate::upstream::outbound::TRACEPARENT;
 use crate::upstream::pool::Pool;
 use crate::upstream::tunnel::Handover;
 
@@ -75,7 +75,7 @@ impl Visitor {
 }
 
 /// Passes an interim answer (1xx) of the app on to the client.
-pub type PassInterim = Box<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+pub type PassInterim<'a> = &'a (dyn Fn(StatusCode, &HeaderMap) + Sync);
 
 /// A connection to an app that has switched protocols, and its terms.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ struct Visit<'a> {
     tunnelled: bool,
     /// Whether the answer is a preflight's, whose cross-origin headers the rule made whole.
     preflighted: bool,
-    interim: Option<PassInterim>,
+    interim: Option<PassInterim<'a>>,
     upgrade: Option<OnUpgrade>,
 }
 
@@ -116,7 +116,7 @@ pub async fn serve(
     visitor: &Visitor,
     request: Request<Incoming>,
     violation: Option<Denial>,
-    interim: Option<PassInterim>,
+    interim: Option<PassInterim<'_>>,
 ) -> Response<Body> {
     let gate = visitor.gateway.snapshot();
     let (head, incoming) = request.into_parts();
@@ -204,7 +204,7 @@ impl<'a> Visit<'a> {
         visitor: &'a Visitor,
         gate: &'a Arc<Snapshot>,
         headers: &HeaderMap,
-        interim: Option<PassInterim>,
+        interim: Option<PassInterim<'a>>,
     ) -> Self {
         let (started, now) = (clock::monotonic(), clock::now());
         let trusted_proxies = &gate.policy.trusted_proxies;
@@ -314,9 +314,13 @@ impl<'a> Visit<'a> {
             traceparent: &self.traceparent,
             now: self.now,
         };
-        let mut outbound = sealing.seal((method, uri, headers), body, permit)?;
-        self.pass_interim(&mut outbound, gate);
+        let outbound = sealing.seal((method, uri, headers), body, permit)?;
+        let write = self.interim;
+        let heard = move |status, headers: &HeaderMap| {
+            pass_interim(gate.as_deref(), write, status, headers)
+        };
         let terms = Terms {
+            heard: &heard,
             begun: self.times.sent(),
             pool: &self.visitor.pool,
             client: client.ip,
@@ -351,25 +355,6 @@ impl<'a> Visit<'a> {
         Ok(answer)
     }
 
-    /// Passes 1xx answers on, and lets a held body go when the app says `100 Continue`.
-    fn pass_interim(&mut self, outbound: &mut Outbound, gate: Option<Arc<Gate>>) {
-        let write = self.interim.take();
-        if write.is_none() && gate.is_none() {
-            return;
-        }
-        outbound.on_interim(Box::new(move |status, headers: &HeaderMap| {
-            match (status, &gate, &write) {
-                (StatusCode::CONTINUE, Some(gate), _) => gate.open(),
-                (StatusCode::CONTINUE, None, _) | (_, _, None) => {}
-                (status, _, Some(write)) => {
-                    let mut clean = headers.clone();
-                    crate::policy::headers::cleanse_answer(&mut clean);
-                    write(status, &clean);
-                }
-            }
-        }));
-    }
-
     /// What every answer gets, whoever made it.
     fn finish(
         &self,
@@ -388,6 +373,24 @@ impl<'a> Visit<'a> {
         }
         let name = self.gate.policy.request_id.clone();
         headers.insert(name, self.request_id.clone());
+    }
+}
+
+/// Passes an interim answer on, and lets a held body go when the app says `100 Continue`.
+fn pass_interim(
+    gate: Option<&Gate>,
+    write: Option<PassInterim<'_>>,
+    status: StatusCode,
+    headers: &HeaderMap,
+) {
+    match (status, gate, write) {
+        (StatusCode::CONTINUE, Some(gate), _) => gate.open(),
+        (StatusCode::CONTINUE, None, _) | (_, _, None) => {}
+        (status, _, Some(write)) => {
+            let mut clean = headers.clone();
+            crate::policy::headers::cleanse_answer(&mut clean);
+            write(status, &clean);
+        }
     }
 }
 
@@ -424,11 +427,19 @@ pub(crate) fn request_id(
     if let Some(id) = theirs.filter(|id| is_plain_id(id.as_bytes())) {
         return id.clone();
     }
-    let micros = now.unix_micros().max(0).unsigned_abs();
-    let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
-    let at = uuid::Timestamp::from_unix(uuid::NoContext, micros / 1_000_000, nanos);
+    // Ids need to differ, not to be secret: a fast generator will do.
+    let millis = now.unix_micros().max(0).unsigned_abs() / 1_000;
+    let (high, low) = (
+        fastrand::u16(..).to_le_bytes(),
+        fastrand::u64(..).to_le_bytes(),
+    );
+    let mut random = [0; 10];
+    for (byte, drawn) in random.iter_mut().zip(high.into_iter().chain(low)) {
+        *byte = drawn;
+    }
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
     let mut text = uuid::Uuid::encode_buffer();
-    let id = uuid::Uuid::new_v7(at).hyphenated().encode_lower(&mut text);
+    let id = id.hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-"))
 }
 
@@ -446,9 +457,13 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> HeaderValue {
         return theirs.clone();
     }
     let (mut trace, mut span) = (uuid::Uuid::encode_buffer(), uuid::Uuid::encode_buffer());
-    let trace = uuid::Uuid::new_v4().simple().encode_lower(&mut trace);
-    let span = uuid::Uuid::new_v4().simple().encode_lower(&mut span);
-    // The version digit of the span's UUID stands behind these: they are all random.
+    // Neither may be all zeros: the lowest bits are set.
+    let trace = uuid::Uuid::from_u128(fastrand::u128(..) | 1)
+        .simple()
+        .encode_lower(&mut trace);
+    let span = uuid::Uuid::from_u128(u128::from(fastrand::u64(..) | 1))
+        .simple()
+        .encode_lower(&mut span);
     let span = span.get(16..).unwrap_or_default();
     let mut text = bytes::BytesMut::with_capacity(55);
     for part in ["00-", trace, "-", span, "-00"] {

@@ -24,7 +24,7 @@ use crate::auth::PeerCertificate;
 use crate::clock;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
-use crate::pipeline::serve::{Tunnel, Visitor, serve as answer};
+use crate::pipeline::serve::{PassInterim, Tunnel, Visitor, serve as answer};
 use crate::telemetry::Refused;
 
 /// How often a tunnel looks whether the wall clock has passed the end of its identity.
@@ -176,15 +176,15 @@ async fn one(
         Err(denial) => (None, Some(denial)),
     };
     // RFC 9110 §15.2: a client of HTTP/1.0 is sent no interim answers.
-    let interim = exchange
+    let takes_interim = exchange
         .as_ref()
-        .filter(|_| request.version() == Version::HTTP_11)
-        .map(|exchange| {
-            let interim = exchange.interim();
-            Box::new(move |status, headers: &http::HeaderMap| {
-                let _too_late = !interim.send(status, headers);
-            }) as crate::pipeline::serve::PassInterim
-        });
+        .filter(|_| request.version() == Version::HTTP_11);
+    let pass = |status, headers: &http::HeaderMap| {
+        if let Some(exchange) = takes_interim {
+            let _too_late = !exchange.interim().send(status, headers);
+        }
+    };
+    let interim: Option<PassInterim<'_>> = takes_interim.is_some().then_some(&pass);
     let answer = answer(visitor, request, violation, interim).await;
     if let Some(exchange) = &exchange {
         exchange.answering(answer.status());

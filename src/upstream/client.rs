@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
@@ -46,9 +46,13 @@ pub enum AnswerOr {
     Tunnel(Box<Handover>),
 }
 
+/// Is told of the status and headers of each interim answer (1xx) of an app but 101.
+pub type HearInterim<'a> = &'a (dyn Fn(StatusCode, &HeaderMap) + Sync);
+
 /// How one request is sent.
-#[derive(Debug)]
 pub struct Terms<'a> {
+    /// Who hears of interim answers.
+    pub heard: HearInterim<'a>,
     /// The worker's pool.
     pub pool: &'a Arc<Pool>,
     /// The client's address, for `balance = "client-ip"`.
@@ -61,6 +65,14 @@ pub struct Terms<'a> {
     pub progress: Option<&'a Progress>,
     /// For the answer's trailers.
     pub hygiene: &'a Arc<Hygiene>,
+}
+
+impl std::fmt::Debug for Terms<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Upstream {
@@ -172,7 +184,7 @@ impl Upstream {
             }
         };
         let until = terms.begun.checked_add(limit);
-        match link.send(outbound, body, host, until).await {
+        match link.send((outbound, host), body, until, terms.heard).await {
             Ok(received) => {
                 let home = Arc::clone(terms.pool);
                 Ok((

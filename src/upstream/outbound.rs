@@ -8,7 +8,7 @@ use std::fmt;
 
 use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::body::RequestBody;
 use crate::policy::forwarded::{self, Client};
@@ -63,9 +63,6 @@ type Own = Vec<(HeaderName, HeaderValue)>;
 /// Room for those that most requests get.
 const USUAL: usize = 14;
 
-/// Is told of interim answers.
-pub type HearInterim = Box<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
-
 /// A request that may be sent to an app.
 pub struct Outbound {
     method: Method,
@@ -74,7 +71,6 @@ pub struct Outbound {
     /// The gateway's own, each name once; they take the place of any in `headers`.
     own: Own,
     pub(super) body: RequestBody,
-    interim: Option<HearInterim>,
     /// The server that the client's sticky cookie names.
     pub(super) sticky: Option<Box<str>>,
     /// Whether the client asked for a WebSocket.
@@ -123,7 +119,6 @@ impl Outbound {
             headers,
             own,
             body,
-            interim: None,
             sticky,
             websocket: facts.websocket,
         }
@@ -159,18 +154,6 @@ impl Outbound {
     #[must_use]
     pub fn target(&self) -> &Uri {
         &self.target
-    }
-
-    /// Calls `heard` with the status and headers of each 1xx answer of the app but 101.
-    pub fn on_interim(&mut self, heard: HearInterim) {
-        self.interim = Some(heard);
-    }
-
-    /// Tells of an interim answer.
-    pub(super) fn hear(&self, status: StatusCode, headers: &HeaderMap) {
-        if let Some(heard) = &self.interim {
-            heard(status, headers);
-        }
     }
 }
 

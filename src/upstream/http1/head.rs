@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 /// Fields that an answer may have.
 const MAX_FIELDS: usize = 256;
+/// Room for the fields that the gateway adds, so that the table need not grow for them.
+const OWN_FIELDS: usize = 6;
 /// Bytes that an answer's head may have.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
 
@@ -80,7 +82,7 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head
         ));
     }
     let bytes = buffer.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(spans.len());
+    let mut headers = HeaderMap::with_capacity(spans.len() + OWN_FIELDS);
     for (name, start, size) in spans {
         // An empty value may stand anywhere.
         let value = if size == 0 {

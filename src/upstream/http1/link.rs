@@ -17,6 +17,7 @@ use super::encode::{self, Framing};
 use super::head::{self, Head, Invalid};
 use crate::clock::Deadline;
 use crate::upstream::body::RequestBody;
+use crate::upstream::client::HearInterim;
 use crate::upstream::outbound::Outbound;
 use crate::upstream::stream::Stream;
 
@@ -114,10 +115,10 @@ impl Link {
     /// Sends a request and waits for the head of its answer. `heard` is told of interim answers.
     pub(crate) async fn send(
         &mut self,
-        outbound: &Outbound,
+        (outbound, host): (&Outbound, Option<&HeaderValue>),
         body: RequestBody,
-        host: Option<&HeaderValue>,
         until: Option<Instant>,
+        heard: HearInterim<'_>,
     ) -> Result<Received, Failure> {
         let method = outbound.method();
         let framing = framing(&body, method);
@@ -145,7 +146,7 @@ impl Link {
                 if interim > MAX_INTERIM {
                     return Err(Failure::Invalid("interim answers without end"));
                 }
-                outbound.hear(head.status, &head.headers);
+                heard(head.status, &head.headers);
                 continue;
             }
             self.deadline.clear();
