@@ -317,7 +317,7 @@ impl<'a> Visit<'a> {
         let outbound = sealing.seal((method, uri, headers), body, permit)?;
         let write = self.interim;
         let heard = move |status, headers: &HeaderMap| {
-            pass_interim(gate.as_deref(), write, status, headers)
+            pass_interim(gate.as_deref(), write, status, headers);
         };
         let terms = Terms {
             heard: &heard,

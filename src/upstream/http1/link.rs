@@ -134,27 +134,28 @@ impl Link {
         };
         self.keeps_alive = false;
         self.deadline.start_at(until);
-        let mut interim = 0;
+        let mut early = 0;
         loop {
-            let head = poll_fn(|cx| match self.poll_head(cx, method) {
-                Poll::Ready(head) => Poll::Ready(head),
+            let answer = poll_fn(|cx| match self.poll_head(cx, method) {
+                Poll::Ready(answer) => Poll::Ready(answer),
                 Poll::Pending => self.deadline.poll(cx).map(|()| Err(Failure::Late)),
             })
             .await?;
-            if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
-                interim += 1;
-                if interim > MAX_INTERIM {
+            if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS
+            {
+                early += 1;
+                if early > MAX_INTERIM {
                     return Err(Failure::Invalid("interim answers without end"));
                 }
-                heard(head.status, &head.headers);
+                heard(answer.status, &answer.headers);
                 continue;
             }
             self.deadline.clear();
-            self.keeps_alive = head.keeps_alive;
-            self.decoder = head.framing.into();
+            self.keeps_alive = answer.keeps_alive;
+            self.decoder = answer.framing.into();
             return Ok(Received {
-                status: head.status,
-                headers: head.headers,
+                status: answer.status,
+                headers: answer.headers,
                 is_whole: self.decoder.is_done(),
             });
         }
