@@ -117,6 +117,7 @@ async fn decide(case: &Case, expected: &Value) -> Result<(), String> {
     let one = Authenticator {
         name: Arc::from("token"),
         kind: AuthenticatorKind::Jwt(Box::new(case.settings.clone())),
+        directory: None,
     };
     let names = IdentityNames::default();
     let authenticators = Authenticators::assemble_all(&[one], &names, None)
@@ -221,6 +222,7 @@ fn simple(vector: &Value) -> Case {
             sources: vec![Source::Header(HeaderName::from_static("authorization"))],
             identity: identity(config["USER_ID_CLAIM"].as_str().unwrap_or("user_id")),
             csrf_double_submit: false,
+            revoke_claim: None,
         },
         method: Method::GET,
         headers,
@@ -277,6 +279,7 @@ fn flask(vector: &Value) -> Case {
             sources: vec![source],
             identity: identity(config["JWT_IDENTITY_CLAIM"].as_str().unwrap_or("sub")),
             csrf_double_submit: true,
+            revoke_claim: None,
         },
         method: vector["request"]["method"]
             .as_str()

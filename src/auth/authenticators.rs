@@ -211,6 +211,13 @@ impl Reader {
                 reader: CertificateReader::new(certificate.clone(), Arc::clone(&one.name)),
                 epoch: next_number(),
             }),
+            AuthenticatorKind::DjangoSession(_)
+            | AuthenticatorKind::FlaskSession(_)
+            | AuthenticatorKind::FlaskCookie(_)
+            | AuthenticatorKind::Forward(_) => {
+                problems.push(Problem::new(at, "is not in this version"));
+                return None;
+            }
         };
         Some(Arc::new(Self {
             name: Arc::clone(&one.name),

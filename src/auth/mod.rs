@@ -23,6 +23,7 @@ mod json;
 mod jwks;
 mod jwt;
 mod keys;
+pub mod ports;
 mod token;
 mod verdicts;
 mod words;

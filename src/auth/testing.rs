@@ -47,6 +47,7 @@ pub(crate) fn hs256() -> Jwt {
             name: Some("name".to_owned()),
         },
         csrf_double_submit: false,
+        revoke_claim: None,
     }
 }
 
@@ -54,6 +55,7 @@ pub(crate) fn named(name: &str, kind: AuthenticatorKind) -> Authenticator {
     Authenticator {
         name: Arc::from(name),
         kind,
+        directory: None,
     }
 }
 

@@ -36,7 +36,12 @@ impl Redact {
             let sources = match &authenticator.kind {
                 AuthenticatorKind::Jwt(jwt) => &jwt.sources,
                 AuthenticatorKind::ApiKey(keys) => &keys.sources,
-                AuthenticatorKind::Basic(_) | AuthenticatorKind::ClientCertificate(_) => continue,
+                AuthenticatorKind::Basic(_)
+                | AuthenticatorKind::ClientCertificate(_)
+                | AuthenticatorKind::DjangoSession(_)
+                | AuthenticatorKind::FlaskSession(_)
+                | AuthenticatorKind::FlaskCookie(_)
+                | AuthenticatorKind::Forward(_) => continue,
             };
             for source in sources {
                 match source {

@@ -31,6 +31,7 @@ pub(super) fn compile(raw: Named<Auth>, tls: &Tls, cx: &mut Context<'_>) -> Vec<
         list.extend(kind.map(|kind| Authenticator {
             name: name.into(),
             kind,
+            directory: None,
         }));
     }
     list

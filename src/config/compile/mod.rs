@@ -117,6 +117,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         tls,
         upstreams,
         authenticators,
+        directories: Vec::new(),
         assertion,
         log,
         admin,
@@ -149,7 +150,12 @@ fn header_sources(auth: &Authenticator) -> impl Iterator<Item = &HeaderName> {
     let sources = match &auth.kind {
         AuthenticatorKind::Jwt(jwt) => jwt.sources.as_slice(),
         AuthenticatorKind::ApiKey(keys) => keys.sources.as_slice(),
-        AuthenticatorKind::Basic(_) | AuthenticatorKind::ClientCertificate(_) => &[],
+        AuthenticatorKind::Basic(_)
+        | AuthenticatorKind::ClientCertificate(_)
+        | AuthenticatorKind::DjangoSession(_)
+        | AuthenticatorKind::FlaskSession(_)
+        | AuthenticatorKind::FlaskCookie(_)
+        | AuthenticatorKind::Forward(_) => &[],
     };
     sources.iter().filter_map(|source| match source {
         Source::Header(name) => Some(name),

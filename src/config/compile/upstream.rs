@@ -59,6 +59,7 @@ fn upstream(name: &str, raw: At<doors::Upstream>, cx: &mut Context<'_>) -> Optio
         queue: raw.queue.map_or_else(Default::default, |queue| queue.value),
         retries: cx.number(raw.retries, 0..=10),
         tls: tls(raw.tls, has_tls, cx),
+        cookies: Vec::new(),
     };
     (!upstream.servers.is_empty()).then_some(upstream)
 }
