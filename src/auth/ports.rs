@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::config::settings::DirectoryId;
 use crate::secret::Secret;
 
 /// What a store answers, some time later. May be awaited on any runtime, and is bounded in time.
@@ -32,10 +33,42 @@ pub trait SessionSource: Debug + Send + Sync {
 /// Where users are looked up.
 pub trait DirectorySource: Debug + Send + Sync {
     /// Fetches the user of an id, active or not.
-    fn find(&self, id: &str) -> Answer<User>;
+    ///
+    /// An answer may be as old as the directory's `cache`, unless it has to be `fresh`.
+    fn find(&self, id: &str, fresh: bool) -> Answer<User>;
 
     /// How it stands.
     fn status(&self) -> StoreStatus;
+}
+
+/// All stores of a configuration, as the authenticators find theirs.
+pub trait Stores: Debug {
+    /// Where the sessions of an authenticator are kept: by its place in the settings.
+    fn sessions(&self, authenticator: usize) -> Option<Arc<dyn SessionSource>>;
+
+    /// The directory at a place in the settings, where it is asked by a store.
+    fn directory(&self, id: DirectoryId) -> Option<Arc<dyn DirectorySource>>;
+
+    /// The runtime that questions are asked on; `None` where nothing has to be asked.
+    fn runtime(&self) -> Option<tokio::runtime::Handle>;
+}
+
+/// For configurations that ask nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct NoStores;
+
+impl Stores for NoStores {
+    fn sessions(&self, _authenticator: usize) -> Option<Arc<dyn SessionSource>> {
+        None
+    }
+
+    fn directory(&self, _id: DirectoryId) -> Option<Arc<dyn DirectorySource>> {
+        None
+    }
+
+    fn runtime(&self) -> Option<tokio::runtime::Handle> {
+        None
+    }
 }
 
 /// A session as it is stored: nothing of it is decoded.
@@ -89,6 +122,8 @@ pub struct User {
     pub name: Option<String>,
     /// Everything else that was asked for, for rules and headers.
     pub claims: Map<String, Value>,
+    /// When the directory was asked.
+    pub read_at: Timestamp,
 }
 
 /// Why a store could not say. Cheap to clone: everyone who waited for one question gets it.
