@@ -88,6 +88,7 @@ impl Snapshot {
         let authenticators = Authenticators::assemble(
             &settings,
             &policy.identity,
+            &crate::auth::ports::NoStores,
             previous.map(|old| &*old.authenticators),
         )
         .map_err(|found| {

@@ -128,6 +128,7 @@ async fn decide(case: &Case, expected: &Value) -> Result<(), String> {
         query: None,
         websocket: false,
         peer_certificate: None,
+        client: None,
     };
     let attempt = authenticators
         .identify(&[AuthenticatorId(0)], case.admission, &request, case.now)

@@ -7,8 +7,10 @@ use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
 use crate::auth::certificate::PeerCertificate;
+use crate::auth::verdicts::VerdictKey;
 use crate::config::settings::Source;
 use crate::policy::denial::{Code, Denial};
+use crate::policy::forwarded::Client;
 use crate::policy::identity::Caller;
 use crate::policy::route::AuthenticatorId;
 
@@ -25,6 +27,8 @@ pub struct Request<'a> {
     pub websocket: bool,
     /// The certificate that the client showed in the TLS handshake.
     pub peer_certificate: Option<&'a PeerCertificate>,
+    /// Who the client is and which host it asked for, for those that ask the app.
+    pub client: Option<&'a Client>,
 }
 
 /// What came of trying a route's authenticators.
@@ -41,6 +45,8 @@ pub struct Attempt<'a> {
     /// Places of this route's authenticators that hold a credential which did not make the caller,
     /// refused or not looked at. The app must not be given it unchecked.
     pub refused_credentials: SmallVec<[&'a Source; 2]>,
+    /// What the verdict of the session stands under, where a session decided.
+    pub(crate) session: Option<VerdictKey>,
 }
 
 /// One authenticator's answer.

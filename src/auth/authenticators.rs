@@ -1,35 +1,57 @@
 //! All of `[auth.*]`, assembled from the settings and from what was there before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Problem;
 use crate::auth::api_key::ApiKeys;
+use crate::auth::ask::Endpoint;
 use crate::auth::basic::{BasicReader, read_htpasswd};
 use crate::auth::certificate::CertificateReader;
 use crate::auth::claims::Rules;
+use crate::auth::flights::Flights;
+use crate::auth::forward::ForwardReader;
 use crate::auth::jwks::{Jwks, JwksStatus};
+use crate::auth::people::{self, Directory};
+use crate::auth::ports::{NoStores, StoreStatus, Stores};
+use crate::auth::session_reader::SessionReader;
 use crate::auth::token::{Keys, TokenReader, fixed_keys};
-use crate::auth::verdicts::{Verdicts, next_number};
-use crate::config::settings::{self, AuthenticatorKind, KeySource, Settings};
-use crate::policy::identity::IdentityNames;
+use crate::auth::verdicts::{VerdictKey, Verdicts, next_number};
+use crate::auth::words::chain;
+use crate::config::settings::{
+    self, AuthenticatorKind, DirectoryId, DirectoryKind, KeySource, Settings,
+};
+use crate::policy::denial::Denial;
+use crate::policy::identity::{Caller, IdentityNames};
 
 /// Every authenticator of the configuration, ready to ask.
 #[derive(Debug)]
 pub struct Authenticators {
     readers: Vec<Arc<Reader>>,
-    names: IdentityNames,
+    names: Arc<IdentityNames>,
     verdicts: Arc<Verdicts>,
+    flights: Arc<Lookups>,
 }
+
+/// Questions that others may join at most; what comes then is asked by itself.
+const QUESTIONS: usize = 4_096;
+
+/// Questions under way, so that all who wait for the same answer ask once.
+pub(crate) type Lookups = Flights<VerdictKey, Result<Arc<Caller>, Denial>>;
 
 /// One authenticator.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
+    /// Where the user that a credential names is looked up.
+    pub(crate) directory: Option<Directory>,
     settings: AuthenticatorKind,
+    /// What the directory was made of.
+    looked_up_in: Option<settings::Directory>,
 }
 
 /// What an authenticator reads.
@@ -39,6 +61,8 @@ pub(crate) enum Kind {
     ApiKey(ApiKeys),
     Basic(BasicReader),
     Certificate(Certificates),
+    Session(Box<SessionReader>),
+    Forward(Box<ForwardReader>),
 }
 
 /// Client certificates, with the number that their verdicts stand under.
@@ -60,12 +84,18 @@ impl Authenticators {
     pub fn assemble(
         settings: &Settings,
         names: &IdentityNames,
+        stores: &dyn Stores,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
-        Self::assemble_all(&settings.authenticators, names, previous)
+        let around = Surroundings {
+            directories: &settings.directories,
+            upstreams: &settings.upstreams,
+            stores,
+        };
+        Self::put_together(&settings.authenticators, &around, names, previous)
     }
 
-    /// The same from the authenticators alone.
+    /// The same from the authenticators alone, of which none asks a store or an app.
     ///
     /// # Errors
     ///
@@ -75,22 +105,40 @@ impl Authenticators {
         names: &IdentityNames,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
+        let around = Surroundings {
+            directories: &[],
+            upstreams: &[],
+            stores: &NoStores,
+        };
+        Self::put_together(settings, &around, names, previous)
+    }
+
+    fn put_together(
+        settings: &[settings::Authenticator],
+        around: &Surroundings<'_>,
+        names: &IdentityNames,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut readers = Vec::with_capacity(settings.len());
-        for one in settings {
+        for (place, one) in settings.iter().enumerate() {
             let before = previous.and_then(|all| all.named(&one.name));
-            let same_names = previous.is_some_and(|all| all.names == *names);
+            let same_names = previous.is_some_and(|all| *all.names == *names);
             let kept = before.filter(|_| same_names);
-            if let Some(reader) = Reader::assemble(one, names, before, kept, &mut problems) {
-                readers.push(reader);
-            }
+            let had = Had { before, kept };
+            let reader = Reader::assemble(one, place, names, around, &had, &mut problems);
+            readers.extend(reader);
         }
         if !problems.is_empty() {
             return Err(problems);
         }
         Ok(Self {
             readers,
-            names: names.clone(),
+            names: Arc::new(names.clone()),
+            flights: previous.map_or_else(
+                || Arc::new(Flights::new(QUESTIONS)),
+                |all| Arc::clone(&all.flights),
+            ),
             verdicts: previous.map_or_else(Arc::default, |all| Arc::clone(&all.verdicts)),
         })
     }
@@ -127,7 +175,11 @@ impl Authenticators {
                 Keys::Fetched(jwks) => Some((&reader.name, jwks)),
                 Keys::Fixed(_) => None,
             },
-            Kind::ApiKey(_) | Kind::Basic(_) | Kind::Certificate(_) => None,
+            Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Session(_)
+            | Kind::Forward(_) => None,
         })
     }
 
@@ -135,12 +187,35 @@ impl Authenticators {
         &self.readers
     }
 
-    pub(crate) fn names(&self) -> &IdentityNames {
+    pub(crate) fn names(&self) -> &Arc<IdentityNames> {
         &self.names
     }
 
-    pub(crate) fn verdicts(&self) -> &Verdicts {
+    pub(crate) fn verdicts(&self) -> &Arc<Verdicts> {
         &self.verdicts
+    }
+
+    pub(crate) fn flights(&self) -> &Lookups {
+        &self.flights
+    }
+
+    /// How the endpoints stand that are asked.
+    pub fn endpoints(&self) -> impl Iterator<Item = StoreStatus> {
+        self.readers.iter().flat_map(|reader| {
+            let own = match &reader.kind {
+                Kind::Forward(forward) => Some(forward.endpoint.status()),
+                Kind::Token(_)
+                | Kind::ApiKey(_)
+                | Kind::Basic(_)
+                | Kind::Certificate(_)
+                | Kind::Session(_) => None,
+            };
+            let asked = reader.directory.as_ref().and_then(|one| match &one.source {
+                people::Source::Endpoint(_, endpoint) => Some(endpoint.status()),
+                people::Source::Store(_) => None,
+            });
+            own.into_iter().chain(asked)
+        })
     }
 
     fn named(&self, name: &str) -> Option<&Arc<Reader>> {
@@ -148,18 +223,109 @@ impl Authenticators {
     }
 }
 
+/// What authenticators are assembled with.
+struct Surroundings<'a> {
+    directories: &'a [settings::Directory],
+    upstreams: &'a [settings::Upstream],
+    stores: &'a dyn Stores,
+}
+
+/// What an authenticator was before: the one of the same name, and the same if identity names did
+/// not change either.
+struct Had<'a> {
+    before: Option<&'a Arc<Reader>>,
+    kept: Option<&'a Arc<Reader>>,
+}
+
+/// What could be made, or a note of why not.
+fn noted<T>(
+    made: Result<T, impl std::fmt::Display>,
+    at: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    made.map_err(|why| problems.push(Problem::new(at, why.to_string())))
+        .ok()
+}
+
+impl Surroundings<'_> {
+    fn endpoint(
+        &self,
+        name: Arc<str>,
+        url: &url::Url,
+        limit: Duration,
+    ) -> Result<Endpoint, String> {
+        let runtime = self.stores.runtime();
+        let runtime = runtime.ok_or("nothing here can be asked: the stores are not running")?;
+        Endpoint::new(name, url, self.is_app(url), limit, runtime).map_err(|bad| chain(&bad))
+    }
+
+    /// Whether an address is that of a configured app, which is then asked as it is always asked.
+    fn is_app(&self, url: &url::Url) -> bool {
+        let servers = self.upstreams.iter().flat_map(|upstream| {
+            let preserves = upstream.host == settings::UpstreamHost::Preserve;
+            upstream.servers.iter().filter(move |_| preserves)
+        });
+        let (host, port) = (url.host_str(), url.port_or_known_default());
+        let host = host.map(|host| host.trim_matches(['[', ']']));
+        servers.into_iter().any(|server| match &server.address {
+            settings::ServerAddress::Tcp { host: of, port: at } => {
+                host == Some(of) && port == Some(*at)
+            }
+            settings::ServerAddress::Unix(_) => false,
+        })
+    }
+
+    fn directory(
+        &self,
+        id: DirectoryId,
+        settings: &settings::Directory,
+        epoch: u64,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Directory> {
+        let at = format!("directory.{}", settings.name);
+        let source = match &settings.kind {
+            DirectoryKind::Endpoint(asked) => {
+                let at = format!("{at}.url");
+                let endpoint = self.endpoint(at.as_str().into(), &asked.url, asked.timeout);
+                let endpoint = noted(endpoint, &at, problems)?;
+                people::Source::Endpoint(Box::new(asked.clone()), endpoint)
+            }
+            DirectoryKind::Django(_) | DirectoryKind::Sql(_) => {
+                let store = self.stores.directory(id);
+                let store = store.ok_or("its database is not open: the stores are not running");
+                people::Source::Store(noted(store, &at, problems)?)
+            }
+        };
+        Some(Directory {
+            name: Arc::clone(&settings.name),
+            source,
+            cache: settings.cache,
+            epoch,
+        })
+    }
+}
+
 impl Reader {
-    /// `before` is the authenticator of the same name, `kept` the same if identity names did not
-    /// change either.
     fn assemble(
         one: &settings::Authenticator,
+        place: usize,
         names: &IdentityNames,
-        before: Option<&Arc<Self>>,
-        kept: Option<&Arc<Self>>,
+        around: &Surroundings<'_>,
+        had: &Had<'_>,
         problems: &mut Vec<Problem>,
     ) -> Option<Arc<Self>> {
         let at = format!("auth.{}", one.name);
-        let same = kept.filter(|kept| kept.settings == one.kind);
+        let looked_up_in = (one.directory)
+            .and_then(|id| around.directories.get(id.0))
+            .cloned();
+        let same = (had.kept)
+            .filter(|kept| kept.settings == one.kind && kept.looked_up_in == looked_up_in);
+        // One that asks nobody is kept whole; one that asks is made anew with the connections of
+        // now, and its verdicts go on under the numbers that it had.
+        let asks_nobody = one.directory.is_none();
+        let had_epoch = same.map(|same| same.epoch());
+        let epoch = had_epoch.unwrap_or_else(next_number);
+        let before = had.before;
         let kind = match &one.kind {
             AuthenticatorKind::Jwt(jwt) => {
                 let keys =
@@ -174,14 +340,15 @@ impl Reader {
                         | KeySource::PublicKeys(_)
                         | KeySource::JwksFile(_) => Keys::Fixed(fixed_keys(jwt, &at, problems)?),
                     };
-                if let Some(same) = same.filter(|same| same.has_keys(&keys)) {
+                let same = same.filter(|same| same.has_keys(&keys));
+                if let Some(same) = same.filter(|_| asks_nobody) {
                     return Some(Arc::clone(same));
                 }
                 Kind::Token(Box::new(TokenReader {
                     rules: Rules::new(jwt, Arc::clone(&one.name)),
                     settings: jwt.as_ref().clone(),
                     keys,
-                    epoch: next_number(),
+                    epoch: same.map_or_else(next_number, |_| epoch),
                 }))
             }
             AuthenticatorKind::ApiKey(keys) => Kind::ApiKey(ApiKeys::new(keys, &one.name, names)),
@@ -198,7 +365,8 @@ impl Reader {
                 };
                 if let Some(same) = same.filter(
                     |same| matches!(&same.kind, Kind::Basic(basic) if basic.has_users(&users)),
-                ) {
+                ) && asks_nobody
+                {
                     return Some(Arc::clone(same));
                 }
                 Kind::Basic(BasicReader::new(
@@ -213,17 +381,50 @@ impl Reader {
             }),
             AuthenticatorKind::DjangoSession(_)
             | AuthenticatorKind::FlaskSession(_)
-            | AuthenticatorKind::FlaskCookie(_)
-            | AuthenticatorKind::Forward(_) => {
-                problems.push(Problem::new(at, "is not in this version"));
-                return None;
+            | AuthenticatorKind::FlaskCookie(_) => {
+                let kept = around.stores.sessions(place);
+                let reader = SessionReader::new(&one.kind, kept, &one.name, epoch);
+                Kind::Session(Box::new(noted(reader, &at, problems)?))
             }
+            AuthenticatorKind::Forward(forward) => {
+                let at = format!("{at}.url");
+                let (url, limit) = (&forward.url, forward.timeout);
+                let endpoint = around.endpoint(at.as_str().into(), url, limit);
+                Kind::Forward(Box::new(ForwardReader {
+                    settings: forward.as_ref().clone(),
+                    endpoint: noted(endpoint, &at, problems)?,
+                    authenticator: Arc::clone(&one.name),
+                    epoch,
+                }))
+            }
+        };
+        let directory = match (one.directory, &looked_up_in) {
+            (Some(id), Some(settings)) => {
+                let epoch = same
+                    .and_then(|same| same.directory.as_ref())
+                    .map_or_else(next_number, |had| had.epoch);
+                Some(around.directory(id, settings, epoch, problems)?)
+            }
+            (None, _) | (_, None) => None,
         };
         Some(Arc::new(Self {
             name: Arc::clone(&one.name),
             kind,
+            directory,
             settings: one.kind.clone(),
+            looked_up_in,
         }))
+    }
+
+    /// The number that its verdicts stand under, where it has one.
+    fn epoch(&self) -> u64 {
+        match &self.kind {
+            Kind::Token(token) => token.epoch,
+            Kind::Session(session) => session.epoch,
+            Kind::Forward(forward) => forward.epoch,
+            Kind::Certificate(certificates) => certificates.epoch,
+            Kind::ApiKey(_) | Kind::Basic(_) => next_number(),
+        }
     }
 
     fn has_keys(&self, keys: &Keys) -> bool {
@@ -250,7 +451,11 @@ impl Reader {
                 Keys::Fetched(jwks) => Some(Arc::clone(jwks)),
                 Keys::Fixed(_) => None,
             },
-            Kind::ApiKey(_) | Kind::Basic(_) | Kind::Certificate(_) => None,
+            Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Session(_)
+            | Kind::Forward(_) => None,
         }
     }
 }

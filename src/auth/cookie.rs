@@ -1,12 +1,9 @@
 //! One cookie out of a `Cookie` header, in one reading only.
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
 use http::header::COOKIE;
 
 use crate::auth::claims::refuse;
-use crate::auth::credential::Found;
 use crate::auth::jwt::malformed;
 use crate::policy::denial::{Code, Denial};
 
@@ -18,7 +15,7 @@ use crate::policy::denial::{Code, Denial};
 /// # Errors
 ///
 /// `token_malformed` for a cookie that servers could read in two ways.
-pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Denial> {
     let mut held: Option<&'a str> = None;
     for line in headers.get_all(COOKIE) {
         let bytes = line.as_bytes();
@@ -34,7 +31,7 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
             ));
         }
     }
-    Ok(held.map(Cow::Borrowed))
+    Ok(held)
 }
 
 /// The one value that a name has among `name=value` pairs, if `before` agrees with it.

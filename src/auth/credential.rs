@@ -15,7 +15,7 @@ use crate::auth::jwt::{MAX_TOKEN, malformed};
 use crate::auth::words::quoted;
 use crate::auth::{Request, cookie};
 use crate::config::settings::Source;
-use crate::policy::denial::{Code, Denial};
+use crate::policy::denial::{Challenge, Code, Denial};
 
 /// What a place holds: nothing, or a credential, or something that cannot be one.
 pub(crate) type Found<'a> = Result<Option<Cow<'a, str>>, Denial>;
@@ -29,7 +29,9 @@ pub(crate) fn find<'a>(source: &Source, request: &Request<'a>) -> Found<'a> {
     let found = match source {
         Source::Header(name) if *name == AUTHORIZATION => bearer(request.headers),
         Source::Header(name) => bare_header(request.headers, name),
-        Source::Cookie(name) => cookie::find(request.headers, name),
+        Source::Cookie(name) => {
+            cookie::find(request.headers, name).map(|found| found.map(Cow::Borrowed))
+        }
         Source::Query(name) => query(request.query, name),
         Source::WebSocketQuery(name) if request.websocket => query(request.query, name),
         Source::WebSocketProtocol if request.websocket => protocol(request.headers),
@@ -40,6 +42,37 @@ pub(crate) fn find<'a>(source: &Source, request: &Request<'a>) -> Found<'a> {
         Some(token) => sound(token).map(Some),
         None => Ok(None),
     }
+}
+
+/// The session cookie of a name.
+///
+/// # Errors
+///
+/// `session_malformed` for what is there but cannot be read in exactly one way.
+pub(crate) fn session_cookie<'a>(
+    name: &str,
+    headers: &'a HeaderMap,
+) -> Result<Option<&'a str>, Denial> {
+    let refuse = |detail: String| Denial::new(Code::SessionMalformed, detail);
+    let found = cookie::find(headers, name).map_err(|denial| {
+        let told = refuse(denial.detail().to_owned()).challenge(Challenge::Bearer);
+        match denial.operator_note() {
+            Some(note) => told.note(note.to_owned()),
+            None => told,
+        }
+    })?;
+    let Some(cookie) = found.filter(|cookie| !cookie.is_empty()) else {
+        return Ok(None);
+    };
+    if cookie.len() > MAX_TOKEN {
+        return Err(refuse(format!("the cookie `{name}` is longer than 16 KiB")));
+    }
+    let graphic = |so_far: bool, byte: u8| so_far & byte.is_ascii_graphic();
+    if !cookie.bytes().fold(true, graphic) {
+        let detail = format!("the cookie `{name}` has characters that no session cookie has");
+        return Err(refuse(detail));
+    }
+    Ok(Some(cookie))
 }
 
 /// What no credential is, wherever it sits.

@@ -1,17 +1,25 @@
 //! Asking a route's authenticators about a request, in order.
 //!
-//! First everyone is asked who can answer at once. Only when nobody's credential is valid at once
-//! are those waited for who need keys or a slow hash, so that one hung issuer holds up nobody else.
+//! Everyone is asked in turn; what a store or the app has to say is waited for in turn too. Only when
+//! nobody's credential was valid are those waited for who need keys or a slow hash, so that one hung
+//! issuer holds up nobody who has another credential.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::HeaderMap;
+use http::header::{COOKIE, SET_COOKIE};
 use smallvec::SmallVec;
+
+use crate::auth::ask::Carried;
 
 use crate::auth::attempt::{Attempt, Request, Try};
 use crate::auth::authenticators::{Authenticators, Certificates, Kind, Reader};
 use crate::auth::credential::{self, Found};
+use crate::auth::forward::ForwardReader;
 use crate::auth::inspect::in_words;
+use crate::auth::question::{Learned, Question};
+use crate::auth::session_reader::SessionReader;
 use crate::auth::token::{Checked, Keys, Lack, TokenReader};
 use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::clock::Timestamp;
@@ -24,17 +32,58 @@ use crate::policy::route::AuthenticatorId;
 /// One authenticator's answer, before anything is waited for.
 enum Answer<'a, 'r> {
     Absent,
-    Valid(Arc<Caller>, Option<&'a Source>, bool),
+    Valid(Held<'a>),
     Refused(Denial, Option<&'a Source>),
-    /// Only waiting will tell: for keys, or for a slow hash.
+    /// Only waiting will tell.
     Waits(Pending<'a, 'r>),
 }
 
-/// A credential whose verdict takes time.
-struct Pending<'a, 'r> {
+/// A credential that holds.
+struct Held<'a> {
+    caller: Arc<Caller>,
     source: Option<&'a Source>,
-    credential: Cow<'r, str>,
-    lack: Lack,
+    reused: bool,
+    /// What a session's verdict stands under, so that it can be forgotten.
+    session: Option<VerdictKey>,
+}
+
+/// A credential whose verdict takes time, and what it waits for.
+enum Pending<'a, 'r> {
+    /// A key that a fetch may bring.
+    Key {
+        source: &'a Source,
+        token: Cow<'r, str>,
+        lack: Lack,
+    },
+    /// A password's slow hash.
+    Hash(Cow<'r, str>),
+    /// A session that is kept elsewhere, or whose user is.
+    Session {
+        source: &'a Source,
+        cookie: Cow<'r, str>,
+        key: VerdictKey,
+    },
+    /// The app that says who it is.
+    App { carried: Carried, key: VerdictKey },
+    /// The user whom a credential names that holds by itself.
+    User { held: Held<'a>, key: VerdictKey },
+}
+
+impl<'a> Pending<'a, '_> {
+    fn source(&self) -> Option<&'a Source> {
+        match self {
+            Self::Key { source, .. } | Self::Session { source, .. } => Some(*source),
+            Self::User { held, .. } => held.source,
+            Self::Hash(_) | Self::App { .. } => None,
+        }
+    }
+
+    /// Whether credentials that come later in the list may decide before it: an issuer that hangs
+    /// holds up nobody who has another one. What the app's own stores say is waited for in turn, so
+    /// that it does not hang on what is remembered who the caller is.
+    fn may_be_overtaken(&self) -> bool {
+        matches!(self, Self::Key { .. } | Self::Hash(_))
+    }
 }
 
 impl Authenticators {
@@ -56,17 +105,23 @@ impl Authenticators {
             by_cookie: false,
             tries: SmallVec::new(),
             refused_credentials: SmallVec::new(),
+            session: None,
         };
         if admission == Admission::Public {
             return attempt;
         }
-        let mut answers = SmallVec::<[(AuthenticatorId, &Reader, Answer<'_, '_>); 2]>::new();
+        let mut answers = SmallVec::<[Asked<'_, '_>; 2]>::new();
         for id in ids {
             let Some(reader) = self.readers().get(id.0) else {
                 continue;
             };
-            let answer = self.ask(reader, request, now);
-            let decided = matches!(answer, Answer::Valid(..));
+            let mut answer = self.ask(reader, request, now);
+            if let Answer::Waits(pending) = &answer
+                && !pending.may_be_overtaken()
+            {
+                answer = self.settle(reader, answer, request, now).await;
+            }
+            let decided = matches!(answer, Answer::Valid(_));
             answers.push((*id, reader, answer));
             if decided {
                 break;
@@ -74,12 +129,13 @@ impl Authenticators {
         }
         let decided = answers
             .last()
-            .is_some_and(|(.., last)| matches!(last, Answer::Valid(..)));
+            .is_some_and(|(.., last)| matches!(last, Answer::Valid(_)));
         if !decided {
             for (_, reader, answer) in &mut answers {
-                if let Answer::Waits(pending) = answer {
-                    *answer = self.wait(reader, pending, request, now).await;
-                    if matches!(answer, Answer::Valid(..)) {
+                if matches!(answer, Answer::Waits(_)) {
+                    let pending = std::mem::replace(answer, Answer::Absent);
+                    *answer = self.settle(reader, pending, request, now).await;
+                    if matches!(answer, Answer::Valid(_)) {
                         break;
                     }
                 }
@@ -92,13 +148,14 @@ impl Authenticators {
     fn conclude<'a>(
         &'a self,
         attempt: &mut Attempt<'a>,
-        answers: SmallVec<[(AuthenticatorId, &'a Reader, Answer<'a, '_>); 2]>,
+        answers: SmallVec<[Asked<'a, '_>; 2]>,
         ids: &[AuthenticatorId],
         admission: Admission,
         request: &Request<'_>,
     ) {
         let mut winner = None;
-        for (id, _, answer) in answers {
+        let mut anonymous = None;
+        for (id, reader, answer) in answers {
             let (source, outcome, reused, words) = match answer {
                 Answer::Absent => (
                     None,
@@ -108,22 +165,23 @@ impl Authenticators {
                 ),
                 // Another credential decided before this one's turn to be waited for came.
                 Answer::Waits(pending) => (
-                    pending.source,
+                    pending.source(),
                     Err(Code::AuthUnavailable),
                     false,
                     Cow::Borrowed("not decided: another credential was valid at once"),
                 ),
-                Answer::Valid(caller, source, reused) => {
-                    attempt.by_cookie = matches!(source, Some(Source::Cookie(_)));
-                    attempt.caller = Some(caller);
+                Answer::Valid(held) => {
+                    attempt.by_cookie = reader.is_by_cookie(held.source, request);
+                    attempt.session = held.session;
+                    attempt.caller = Some(held.caller);
                     attempt.denial = None;
-                    winner = Some(source);
-                    let words = if reused {
+                    winner = Some(held.source);
+                    let words = if held.reused {
                         "valid, known from before"
                     } else {
                         "valid"
                     };
-                    (source, Ok(()), reused, Cow::Borrowed(words))
+                    (held.source, Ok(()), held.reused, Cow::Borrowed(words))
                 }
                 Answer::Refused(denial, source) => {
                     let code = denial.code();
@@ -134,7 +192,12 @@ impl Authenticators {
                             .denial
                             .as_ref()
                             .is_none_or(|before| before.code() != code);
-                    if winner.is_none() && (first || outage) {
+                    // A visitor whose session nobody is signed in to is a visitor.
+                    let visitor =
+                        code == Code::SessionAnonymous && matches!(admission, Admission::Optional);
+                    if visitor {
+                        anonymous = source;
+                    } else if winner.is_none() && (first || outage) {
                         attempt.denial = Some(denial);
                     }
                     (source, Err(code), false, Cow::Owned(words))
@@ -148,14 +211,29 @@ impl Authenticators {
                 words,
             });
         }
-        attempt.refused_credentials = self.unchecked(ids, winner.flatten(), request);
+        let passes = winner.flatten().or(anonymous);
+        attempt.refused_credentials = self.unchecked(ids, passes, request);
         if attempt.caller.is_none() && attempt.denial.is_none() && admission == Admission::Required
         {
             attempt.denial = Some(self.missing(ids, request));
         }
     }
 
+    /// Asks one authenticator, and its directory about the user where it has one.
     fn ask<'a, 'r>(
+        &self,
+        reader: &'a Reader,
+        request: &Request<'r>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let answer = self.ask_alone(reader, request, now);
+        match answer {
+            Answer::Valid(held) => self.with_user(reader, held, request, now),
+            Answer::Absent | Answer::Refused(..) | Answer::Waits(_) => answer,
+        }
+    }
+
+    fn ask_alone<'a, 'r>(
         &self,
         reader: &'a Reader,
         request: &Request<'r>,
@@ -174,7 +252,7 @@ impl Authenticators {
                 None => Answer::Absent,
                 Some((source, Err(denial))) => Answer::Refused(denial, Some(source)),
                 Some((source, Ok(key))) => match keys.bearer(&key) {
-                    Ok(caller) => Answer::Valid(caller, Some(source), false),
+                    Ok(caller) => held(caller, Some(source), false),
                     Err(denial) => Answer::Refused(denial, Some(source)),
                 },
             },
@@ -182,15 +260,130 @@ impl Authenticators {
                 Ok(None) => Answer::Absent,
                 Err(denial) => Answer::Refused(denial.challenge(Challenge::Basic), None),
                 Ok(Some(credential)) => match basic.recall(&credential, self.verdicts(), now) {
-                    Some(caller) => Answer::Valid(caller, None, true),
-                    None => Answer::Waits(Pending {
-                        source: None,
-                        credential,
-                        lack: Lack::Key,
-                    }),
+                    Some(caller) => held(caller, None, true),
+                    None => Answer::Waits(Pending::Hash(credential)),
                 },
             },
             Kind::Certificate(certificates) => self.ask_certificate(certificates, request, now),
+            Kind::Session(session) => self.ask_session(session, reader, request, now),
+            Kind::Forward(forward) => self.ask_app(forward, request, now),
+        }
+    }
+
+    fn ask_session<'a, 'r>(
+        &self,
+        session: &'a SessionReader,
+        reader: &Reader,
+        request: &Request<'r>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let [source] = &session.sources;
+        let cookie = match credential::session_cookie(session.cookie(), request.headers) {
+            Ok(None) => return Answer::Absent,
+            Err(denial) => return Answer::Refused(denial, Some(source)),
+            Ok(Some(cookie)) => cookie,
+        };
+        let directory = reader.directory.as_ref().map_or(0, |one| one.epoch);
+        let epoch = Epoch {
+            settings: session.epoch,
+            keys: directory,
+        };
+        let key = VerdictKey::of(epoch, cookie.as_bytes());
+        if let Some(caller) = self.verdicts().recall(&key, now) {
+            return Answer::Valid(Held {
+                caller,
+                source: Some(source),
+                reused: true,
+                session: Some(key),
+            });
+        }
+        if reader.directory.is_some() || !session.answers_at_once() {
+            let cookie = Cow::Borrowed(cookie);
+            return Answer::Waits(Pending::Session {
+                source,
+                cookie,
+                key,
+            });
+        }
+        match session.read_at_once(cookie, now) {
+            Err(denial) => Answer::Refused(denial, Some(source)),
+            Ok((identity, until)) => {
+                let learned = Learned { key, now, until };
+                let caller = learned.keep(identity, self.names(), self.verdicts());
+                Answer::Valid(Held {
+                    caller,
+                    source: Some(source),
+                    reused: false,
+                    session: Some(key),
+                })
+            }
+        }
+    }
+
+    fn ask_app<'a, 'r>(
+        &self,
+        forward: &ForwardReader,
+        request: &Request<'r>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let carried = Carried::of(request, &forward.settings.send);
+        if carried.is_empty() {
+            return Answer::Absent;
+        }
+        let epoch = Epoch {
+            settings: forward.epoch,
+            keys: 0,
+        };
+        let key = VerdictKey::of(epoch, &carried.print());
+        match self.verdicts().recall(&key, now) {
+            Some(caller) => held(caller, None, true),
+            None => Answer::Waits(Pending::App { carried, key }),
+        }
+    }
+
+    /// A credential that holds by itself, and the user it names, where a directory knows more.
+    fn with_user<'a, 'r>(
+        &self,
+        reader: &'a Reader,
+        held: Held<'a>,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let Some(directory) = &reader.directory else {
+            return Answer::Valid(held);
+        };
+        let print = match &reader.kind {
+            // These have looked the user up themselves.
+            Kind::Session(_) | Kind::Forward(_) => return Answer::Valid(held),
+            Kind::Token(_) | Kind::ApiKey(_) => held.source.and_then(|source| {
+                let found = credential::find(source, request).ok().flatten()?;
+                Some(found.as_bytes().to_vec())
+            }),
+            Kind::Basic(_) => {
+                let found = credential::basic(request.headers).ok().flatten();
+                found.map(|found| found.as_bytes().to_vec())
+            }
+            Kind::Certificate(_) => request.peer_certificate.map(|peer| peer.print().to_vec()),
+        };
+        let epoch = Epoch {
+            settings: directory.epoch,
+            keys: match &reader.kind {
+                Kind::Token(token) => token.epoch().keys,
+                Kind::ApiKey(_)
+                | Kind::Basic(_)
+                | Kind::Certificate(_)
+                | Kind::Session(_)
+                | Kind::Forward(_) => 0,
+            },
+        };
+        let key = VerdictKey::of(epoch, &print.unwrap_or_default());
+        match self.verdicts().recall(&key, now) {
+            Some(caller) => Answer::Valid(Held {
+                caller,
+                reused: true,
+                ..held
+            }),
+            None => Answer::Waits(Pending::User { held, key }),
         }
     }
 
@@ -209,7 +402,7 @@ impl Authenticators {
         };
         let key = VerdictKey::of(epoch, peer.print());
         if let Some(caller) = self.verdicts().recall(&key, now) {
-            return Answer::Valid(caller, None, true);
+            return held(caller, None, true);
         }
         match certificates.reader.read(peer, self.names(), now) {
             Err(denial) => Answer::Refused(denial, None),
@@ -217,34 +410,135 @@ impl Authenticators {
                 let caller = Arc::new(caller);
                 self.verdicts()
                     .keep(key, Arc::clone(&caller), now, peer.not_after(), 2_000);
-                Answer::Valid(caller, None, false)
+                held(caller, None, false)
             }
+        }
+    }
+
+    /// Waits until an answer is none that waits.
+    async fn settle<'a, 'r>(
+        &self,
+        reader: &'a Arc<Reader>,
+        answer: Answer<'a, 'r>,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let first = match answer {
+            Answer::Waits(pending) => self.wait(reader, pending, request, now).await,
+            settled @ (Answer::Absent | Answer::Valid(_) | Answer::Refused(..)) => return settled,
+        };
+        // A key or a hash may have come, and then the user is still to be looked up.
+        match first {
+            Answer::Waits(pending) => self.wait(reader, pending, request, now).await,
+            settled @ (Answer::Absent | Answer::Valid(_) | Answer::Refused(..)) => settled,
         }
     }
 
     async fn wait<'a, 'r>(
         &self,
-        reader: &'a Reader,
-        pending: &Pending<'a, 'r>,
+        reader: &'a Arc<Reader>,
+        pending: Pending<'a, 'r>,
         request: &Request<'_>,
         now: Timestamp,
     ) -> Answer<'a, 'r> {
-        match (&reader.kind, pending.source) {
-            (Kind::Token(token), Some(source)) => {
-                let checked = self
-                    .wait_for_keys(token, &pending.credential, pending.lack, now)
-                    .await;
+        let settled = match (&reader.kind, pending) {
+            (
+                Kind::Token(token),
+                Pending::Key {
+                    source,
+                    token: text,
+                    lack,
+                },
+            ) => {
+                let checked = self.wait_for_keys(token, &text, lack, now).await;
                 answer(token, checked, source, Cow::Borrowed(""), request)
             }
-            (Kind::Basic(basic), source) => {
-                let verified =
-                    basic.verify(&pending.credential, self.verdicts(), self.names(), now);
+            (Kind::Basic(basic), Pending::Hash(credential)) => {
+                let verified = basic.verify(&credential, self.verdicts(), self.names(), now);
                 match verified.await {
-                    Ok(caller) => Answer::Valid(caller, source, false),
-                    Err(denial) => Answer::Refused(denial, source),
+                    Ok(caller) => held(caller, None, false),
+                    Err(denial) => Answer::Refused(denial, None),
                 }
             }
-            (Kind::Token(_) | Kind::ApiKey(_) | Kind::Certificate(_), _) => Answer::Absent,
+            (
+                _,
+                Pending::Session {
+                    source,
+                    cookie,
+                    key,
+                },
+            ) => {
+                let question = self.question(reader, key, now);
+                let carried = Carried::credentials(request);
+                let cookie = cookie.into_owned();
+                let looked_up = self
+                    .flights()
+                    .join(key, move || question.about_session(cookie, carried));
+                return concluded(looked_up.await, Some(source), Some(key));
+            }
+            (_, Pending::App { carried, key }) => {
+                let question = self.question(reader, key, now);
+                let looked_up = self.flights().join(key, move || question.of_app(carried));
+                return concluded(looked_up.await, None, None);
+            }
+            (_, Pending::User { held, key }) => {
+                let question = self.question(reader, key, now);
+                let carried = Carried::credentials(request);
+                let looked_up = self
+                    .flights()
+                    .join(key, move || question.about_user(held.caller, carried));
+                return concluded(looked_up.await, held.source, None);
+            }
+            (
+                Kind::Token(_)
+                | Kind::ApiKey(_)
+                | Kind::Basic(_)
+                | Kind::Certificate(_)
+                | Kind::Session(_)
+                | Kind::Forward(_),
+                Pending::Key { .. } | Pending::Hash(_),
+            ) => Answer::Absent,
+        };
+        match settled {
+            Answer::Valid(held) => self.with_user(reader, held, request, now),
+            Answer::Absent | Answer::Refused(..) | Answer::Waits(_) => settled,
+        }
+    }
+
+    fn question(&self, reader: &Arc<Reader>, key: VerdictKey, now: Timestamp) -> Question {
+        Question {
+            reader: Arc::clone(reader),
+            names: Arc::clone(self.names()),
+            verdicts: Arc::clone(self.verdicts()),
+            key,
+            now,
+        }
+    }
+
+    /// Forgets the verdict of a session whose cookie the app has just set anew or taken away, so
+    /// that a sign-out holds here at once.
+    pub fn forget(&self, attempt: &Attempt<'_>, answer: &HeaderMap) {
+        let Some(key) = &attempt.session else {
+            return;
+        };
+        let sets = |name: &str| {
+            answer.get_all(SET_COOKIE).iter().any(|line| {
+                line.as_bytes()
+                    .strip_prefix(name.as_bytes())
+                    .is_some_and(|rest| rest.first() == Some(&b'='))
+            })
+        };
+        let readers = self.readers().iter();
+        let touched = readers.filter_map(|reader| match &reader.kind {
+            Kind::Session(session) => Some(session.cookie()),
+            Kind::Token(_)
+            | Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Forward(_) => None,
+        });
+        if answer.contains_key(SET_COOKIE) && touched.into_iter().any(sets) {
+            self.verdicts().forget(key);
         }
     }
 
@@ -291,7 +585,8 @@ impl Authenticators {
             .flat_map(|reader| match &reader.kind {
                 Kind::Token(token) => token.settings.sources.as_slice(),
                 Kind::ApiKey(keys) => keys.sources.as_slice(),
-                Kind::Basic(_) | Kind::Certificate(_) => &[],
+                Kind::Session(session) => session.sources.as_slice(),
+                Kind::Basic(_) | Kind::Certificate(_) | Kind::Forward(_) => &[],
             })
     }
 
@@ -307,9 +602,14 @@ impl Authenticators {
         }
         let challenge = match kinds().next() {
             Some(Kind::Basic(_)) => Challenge::Basic,
-            Some(Kind::Token(_) | Kind::ApiKey(_) | Kind::Certificate(_)) | None => {
-                Challenge::Bearer
-            }
+            Some(
+                Kind::Token(_)
+                | Kind::ApiKey(_)
+                | Kind::Certificate(_)
+                | Kind::Session(_)
+                | Kind::Forward(_),
+            )
+            | None => Challenge::Bearer,
         };
         let denial = Denial::new(
             Code::CredentialsMissing,
@@ -320,6 +620,52 @@ impl Authenticators {
         match credential::mix_up(&sources, request) {
             Some(note) => denial.note(note),
             None => denial,
+        }
+    }
+}
+
+/// One authenticator that was asked, and what it said.
+type Asked<'a, 'r> = (AuthenticatorId, &'a Arc<Reader>, Answer<'a, 'r>);
+
+fn held<'a, 'r>(caller: Arc<Caller>, source: Option<&'a Source>, reused: bool) -> Answer<'a, 'r> {
+    Answer::Valid(Held {
+        caller,
+        source,
+        reused,
+        session: None,
+    })
+}
+
+/// What a lookup came to.
+fn concluded<'a, 'r>(
+    looked_up: Result<Arc<Caller>, Denial>,
+    source: Option<&'a Source>,
+    session: Option<VerdictKey>,
+) -> Answer<'a, 'r> {
+    match looked_up {
+        Ok(caller) => Answer::Valid(Held {
+            caller,
+            source,
+            reused: false,
+            session,
+        }),
+        Err(denial) => Answer::Refused(denial, source),
+    }
+}
+
+impl Reader {
+    /// Whether a browser may have sent the credential by itself, as it sends cookies.
+    fn is_by_cookie(&self, source: Option<&Source>, request: &Request<'_>) -> bool {
+        match &self.kind {
+            // The app may have gone by the cookie, whatever else it was shown.
+            Kind::Forward(forward) => {
+                forward.settings.send.contains(&COOKIE) && request.headers.contains_key(COOKIE)
+            }
+            Kind::Token(_)
+            | Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Session(_) => matches!(source, Some(Source::Cookie(_))),
         }
     }
 }
@@ -345,14 +691,14 @@ fn answer<'a, 'r>(
     match checked {
         Checked::Valid { caller, reused } => {
             match reader.check_double_submit(source, &caller, request) {
-                Ok(()) => Answer::Valid(caller, Some(source), reused),
+                Ok(()) => held(caller, Some(source), reused),
                 Err(denial) => Answer::Refused(denial, Some(source)),
             }
         }
         Checked::Refused(denial) => Answer::Refused(denial, Some(source)),
-        Checked::Waits(lack) => Answer::Waits(Pending {
-            source: Some(source),
-            credential,
+        Checked::Waits(lack) => Answer::Waits(Pending::Key {
+            source,
+            token: credential,
             lack,
         }),
     }

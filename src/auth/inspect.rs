@@ -25,7 +25,11 @@ impl Authenticators {
             .iter()
             .filter_map(|reader| match &reader.kind {
                 Kind::Token(token) => Some((reader, token)),
-                Kind::ApiKey(_) | Kind::Basic(_) | Kind::Certificate(_) => None,
+                Kind::ApiKey(_)
+                | Kind::Basic(_)
+                | Kind::Certificate(_)
+                | Kind::Session(_)
+                | Kind::Forward(_) => None,
             });
         readers
             .map(|(reader, kind)| {

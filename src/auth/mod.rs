@@ -8,6 +8,7 @@
 //! Could not find out is `auth_unavailable`; it is never a refusal of the caller and never a pass.
 
 mod api_key;
+mod ask;
 mod assertion;
 mod attempt;
 mod authenticators;
@@ -18,13 +19,18 @@ mod claims;
 mod cookie;
 mod credential;
 pub mod flights;
+mod forward;
 mod identify;
 mod inspect;
 mod json;
 mod jwks;
 mod jwt;
 mod keys;
+mod people;
 pub mod ports;
+mod question;
+mod session;
+mod session_reader;
 mod token;
 mod verdicts;
 mod words;

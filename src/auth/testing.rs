@@ -202,6 +202,7 @@ pub(crate) fn get(headers: &HeaderMap) -> Request<'_> {
         query: None,
         websocket: false,
         peer_certificate: None,
+        client: None,
     }
 }
 

@@ -10,12 +10,14 @@ use crate::auth::claims::Rules;
 use crate::auth::jwks::Jwks;
 use crate::auth::jwt::{self, Unverified};
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, from_pem, secret_problem};
+use crate::auth::ports::User;
+use crate::auth::session::password_digest;
 use crate::auth::verdicts::{Epoch, VerdictKey, Verdicts};
 use crate::auth::{Problem, jwks};
 use crate::clock::Timestamp;
 use crate::config::settings::{Jwt, KeySource, Source};
-use crate::policy::denial::{Code, Denial};
-use crate::policy::identity::{Caller, IdentityNames};
+use crate::policy::denial::{Challenge, Code, Denial};
+use crate::policy::identity::{Caller, Identity, IdentityNames};
 
 /// Bytes that a caller holds beside its claims, about.
 const CALLER: usize = 700;
@@ -143,7 +145,8 @@ impl TokenReader {
         }
     }
 
-    fn epoch(&self) -> Epoch {
+    /// What its verdicts stand under now.
+    pub(crate) fn epoch(&self) -> Epoch {
         let keys = match &self.keys {
             Keys::Fixed(_) => 0,
             Keys::Fetched(jwks) => jwks.epoch(),
@@ -152,6 +155,36 @@ impl TokenReader {
             settings: self.epoch,
             keys,
         }
+    }
+
+    /// SimpleJWT's `CHECK_REVOKE_TOKEN`: the token names the password it was issued under
+    /// (`authentication.py: JWTAuthentication.get_user`).
+    ///
+    /// # Errors
+    ///
+    /// `token_revoked`; `auth_unavailable` where the directory tells no password.
+    pub(crate) fn check_unrevoked(&self, identity: &Identity, user: &User) -> Result<(), Denial> {
+        let Some(claim) = &self.settings.revoke_claim else {
+            return Ok(());
+        };
+        let Some(password) = &user.password else {
+            let detail = "the token cannot be compared with its user";
+            return Err(Denial::new(Code::AuthUnavailable, detail)
+                .note("the directory tells no stored password, which `revoke_claim` needs"));
+        };
+        let wanted = password_digest(password.expose());
+        let held = identity.claim(claim).and_then(serde_json::Value::as_str);
+        let same = held.is_some_and(|held| bool::from(held.as_bytes().ct_eq(wanted.as_bytes())));
+        if same {
+            return Ok(());
+        }
+        let note = format!(
+            "the claim `{claim}` is not that of the user's stored password: it was changed since, or the app does not set CHECK_REVOKE_TOKEN"
+        );
+        let detail = "the token was issued before the account was last changed";
+        Err(Denial::new(Code::TokenRevoked, detail)
+            .challenge(Challenge::InvalidToken)
+            .note(note))
     }
 
     /// Flask-JWT-Extended's double submit: an unsafe request whose token came in a cookie must

@@ -96,6 +96,11 @@ impl Verdicts {
         self.0.insert(key, verdict, bytes);
     }
 
+    /// Forgets a verdict.
+    pub(crate) fn forget(&self, key: &VerdictKey) {
+        self.0.remove(key);
+    }
+
     /// How many verdicts are kept now.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::auth::ports::StoreError;
+use crate::policy::denial::{Code, Denial};
+
 /// Characters of a stranger's text that are shown.
 const SHOWN: usize = 64;
 
@@ -21,6 +24,29 @@ pub(crate) fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(SHOWN).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     format!("{cut:?}{more}")
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words.push_str(": ");
+        words.push_str(&next.to_string());
+        cause = next.source();
+    }
+    words
+}
+
+/// How soon it is worth to try again where something could not be asked.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The answer while a store or an endpoint cannot say: our fault, never a refusal of the caller.
+pub(crate) fn unavailable(error: &StoreError) -> Denial {
+    let detail = "the sign-in cannot be looked up right now";
+    Denial::new(Code::AuthUnavailable, detail)
+        .note(chain(error))
+        .retry_after(RETRY)
 }
 
 #[cfg(test)]

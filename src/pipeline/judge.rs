@@ -175,6 +175,7 @@ pub async fn judge<'u>(
                     websocket: judged.handshake.is_some(),
                     peer_certificate: (subject.peer.tls.as_ref())
                         .and_then(|tls| tls.certificate.as_deref()),
+                    client: Some(client),
                 };
                 let admission = route.requirement.admission;
                 let authenticators = &gate.authenticators;

@@ -337,6 +337,10 @@ impl<'a> Visit<'a> {
         let (mut answer, tunnel) =
             inbound::accept(answer, judged.handshake.as_ref(), client.scheme)?;
         self.gate.policy.hygiene.hide_identity(answer.headers_mut());
+        if let Some(attempt) = &judged.attempt {
+            let authenticators = &self.gate.authenticators;
+            authenticators.forget(attempt, answer.headers());
+        }
         if let (Some(handover), Some(client)) = (tunnel, self.upgrade.take()) {
             let rule = &route.websocket;
             let until = permit.expires_at().filter(|_| rule.close_on_expiry);

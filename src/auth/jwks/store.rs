@@ -19,6 +19,7 @@ use crate::auth::jwt::Unverified;
 use crate::auth::keys::KeySet;
 use crate::auth::token::Lack;
 use crate::auth::verdicts::next_number;
+use crate::auth::words::chain;
 use crate::clock;
 use crate::config::settings::{Algorithm, JwksUrl};
 use crate::policy::denial::{Code, Denial};
@@ -303,16 +304,4 @@ impl Drop for UnderWay<'_> {
         self.0.desk().under_way = false;
         self.0.ended.send_modify(|count| *count += 1);
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        words.push_str(": ");
-        words.push_str(&next.to_string());
-        cause = next.source();
-    }
-    words
 }
