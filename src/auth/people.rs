@@ -37,6 +37,25 @@ pub(crate) enum Source {
     Endpoint(Box<EndpointDirectory>, Endpoint),
 }
 
+/// How a user is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    /// Whether what the directory remembers is too old.
+    pub(crate) fresh: bool,
+    /// Whether the app lets users in who are not active (Django's `AllowAllUsersModelBackend`).
+    pub(crate) inactive_too: bool,
+}
+
+impl Look {
+    /// The same look at the directory itself, not at what it remembers.
+    pub(crate) fn afresh(self) -> Self {
+        Self {
+            fresh: true,
+            ..self
+        }
+    }
+}
+
 impl Directory {
     /// The user of an id, who may sign in.
     ///
@@ -47,10 +66,10 @@ impl Directory {
         &self,
         id: &str,
         carried: &Carried,
-        fresh: bool,
+        look: Look,
     ) -> Result<User, Denial> {
         let found = match &self.source {
-            Source::Store(source) => source.find(id, fresh).await,
+            Source::Store(source) => source.find(id, look.fresh).await,
             Source::Endpoint(settings, endpoint) => {
                 return ask(settings, endpoint, id, carried).await;
             }
@@ -64,7 +83,7 @@ impl Directory {
             );
             refused(Code::UserUnknown).note(note)
         })?;
-        if user.active {
+        if user.active || look.inactive_too {
             Ok(user)
         } else {
             let note = format!(

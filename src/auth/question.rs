@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::auth::ask::Carried;
 use crate::auth::authenticators::{Kind, Reader};
-use crate::auth::people::{self, Directory};
+use crate::auth::people::{self, Directory, Look};
 use crate::auth::ports::User;
 use crate::auth::verdicts::{VerdictKey, Verdicts};
 use crate::clock::Timestamp;
@@ -76,7 +76,8 @@ impl Question {
         };
         let (mut identity, mut until) = forward.read(&carried).await?;
         if let Some(directory) = &self.reader.directory {
-            let user = directory.user(&identity.user, &carried, false).await?;
+            let look = Look::default();
+            let user = directory.user(&identity.user, &carried, look).await?;
             until = until.min(directory.reusable_until(&user));
             identity = people::joined(&identity, &user);
         }
@@ -106,7 +107,8 @@ impl Question {
         directory: &Directory,
         carried: &Carried,
     ) -> Result<User, Denial> {
-        let user = directory.user(&identity.user, carried, false).await?;
+        let look = Look::default();
+        let user = directory.user(&identity.user, carried, look).await?;
         let Kind::Token(token) = &self.reader.kind else {
             return Ok(user);
         };
@@ -114,7 +116,9 @@ impl Question {
             return Ok(user);
         }
         // The token may be newer than what the directory remembers.
-        let user = directory.user(&identity.user, carried, true).await?;
+        let user = directory
+            .user(&identity.user, carried, look.afresh())
+            .await?;
         token.check_unrevoked(identity, &user)?;
         Ok(user)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::auth::ask::Carried;
-use crate::auth::people::{self, Directory};
+use crate::auth::people::{self, Directory, Look};
 use crate::auth::ports::{SessionSource, StoredSession, User};
 use crate::auth::session::django::DjangoCodec;
 use crate::auth::session::flask::FlaskCodec;
@@ -268,15 +268,19 @@ impl SessionReader {
         let (Format::DjangoStored { codec, .. } | Format::DjangoCookie { codec, .. }) =
             &self.format
         else {
-            return directory.user(id, carried, false).await;
+            return directory.user(id, carried, Look::default()).await;
         };
-        let user = directory.user(id, carried, false).await?;
+        let look = Look {
+            inactive_too: DjangoCodec::takes_inactive(data),
+            ..Look::default()
+        };
+        let user = directory.user(id, carried, look).await?;
         if check_password(codec, data, &user, directory).is_ok() {
             return Ok(user);
         }
         // What the directory remembers may be older than the session: a user who has just
         // changed the password has a session of the new one.
-        let user = directory.user(id, carried, true).await?;
+        let user = directory.user(id, carried, look.afresh()).await?;
         check_password(codec, data, &user, directory)?;
         Ok(user)
     }
