@@ -36,12 +36,16 @@ impl Redact {
             let sources = match &authenticator.kind {
                 AuthenticatorKind::Jwt(jwt) => &jwt.sources,
                 AuthenticatorKind::ApiKey(keys) => &keys.sources,
+                AuthenticatorKind::Forward(forward) => {
+                    redact.headers.extend(forward.send.iter().cloned());
+                    continue;
+                }
+                // Cookies are never shown.
                 AuthenticatorKind::Basic(_)
                 | AuthenticatorKind::ClientCertificate(_)
                 | AuthenticatorKind::DjangoSession(_)
                 | AuthenticatorKind::FlaskSession(_)
-                | AuthenticatorKind::FlaskCookie(_)
-                | AuthenticatorKind::Forward(_) => continue,
+                | AuthenticatorKind::FlaskCookie(_) => continue,
             };
             for source in sources {
                 match source {

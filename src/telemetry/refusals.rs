@@ -280,9 +280,9 @@ mod tests {
         let latest: Vec<_> = ring
             .latest(2)
             .iter()
-            .map(|entry| entry.path.clone())
+            .map(|entry| entry.path.to_string())
             .collect();
-        assert_eq!(latest, ["/c".into(), "/b".into()]);
+        assert_eq!(latest, ["/c", "/b"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `[auth.NAME]`: every type but `jwt`, which has a file of its own.
+//! `[auth.NAME]`: the types, each with its directory. The larger ones have files of their own.
 
 use super::context::{Context, check_table_name};
-use super::{api_key, jwt};
+use super::directory::Directories;
+use super::{api_key, forward, jwt, session};
 use crate::config::node::quote;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::auth::{self, Auth};
@@ -9,32 +10,95 @@ use crate::config::raw::decode::At;
 use crate::config::raw::shapes::{Named, Strings};
 use crate::config::settings::{
     Authenticator, AuthenticatorKind, Basic, CertificateUser, ClientAuth, ClientCertificate,
-    Source, Tls,
+    DirectoryId, Source, Tls,
 };
 
 /// In the order of the names; one that is wrong is left out, and noted.
-pub(super) fn compile(raw: Named<Auth>, tls: &Tls, cx: &mut Context<'_>) -> Vec<Authenticator> {
+pub(super) fn compile(
+    raw: Named<Auth>,
+    tls: &Tls,
+    directories: &Directories,
+    cx: &mut Context<'_>,
+) -> Vec<Authenticator> {
     let mut list = Vec::with_capacity(raw.0.len());
     for (name, At { key, value }) in raw.0 {
         check_table_name(&name, &key, cx);
-        let kind = match value {
-            Auth::Jwt(raw) => {
-                jwt::compile(&key, *raw, cx).map(|jwt| AuthenticatorKind::Jwt(Box::new(jwt)))
-            }
-            Auth::ApiKey(raw) => Some(AuthenticatorKind::ApiKey(api_key::compile(&key, raw, cx))),
-            Auth::Basic(raw) => basic(&key, raw, cx).map(AuthenticatorKind::Basic),
-            Auth::ClientCertificate(raw) => Some(AuthenticatorKind::ClientCertificate(
-                client_certificate(&key, raw, tls, cx),
-            )),
-            Auth::Unknown => None,
-        };
-        list.extend(kind.map(|kind| Authenticator {
+        let directory = directory(&key, &value, directories, cx);
+        list.extend(kind(&key, value, tls, cx).map(|kind| Authenticator {
             name: name.into(),
             kind,
-            directory: None,
+            directory,
         }));
     }
     list
+}
+
+fn kind(key: &str, raw: Auth, tls: &Tls, cx: &mut Context<'_>) -> Option<AuthenticatorKind> {
+    Some(match raw {
+        Auth::Jwt(raw) => AuthenticatorKind::Jwt(Box::new(jwt::compile(key, *raw, cx)?)),
+        Auth::ApiKey(raw) => AuthenticatorKind::ApiKey(api_key::compile(key, raw, cx)),
+        Auth::Basic(raw) => AuthenticatorKind::Basic(basic(key, raw, cx)?),
+        Auth::ClientCertificate(raw) => {
+            AuthenticatorKind::ClientCertificate(client_certificate(key, raw, tls, cx))
+        }
+        Auth::DjangoSession(raw) => {
+            AuthenticatorKind::DjangoSession(Box::new(session::django(key, *raw, cx)?))
+        }
+        Auth::FlaskSession(raw) => {
+            AuthenticatorKind::FlaskSession(Box::new(session::flask(key, *raw, cx)?))
+        }
+        Auth::FlaskCookie(raw) => {
+            AuthenticatorKind::FlaskCookie(Box::new(session::flask_cookie(key, *raw, cx)))
+        }
+        Auth::Forward(raw) => {
+            AuthenticatorKind::Forward(Box::new(forward::compile(key, *raw, cx)?))
+        }
+        Auth::Unknown => return None,
+    })
+}
+
+/// The directory of an authenticator, of the type that it needs.
+fn directory(
+    key: &str,
+    raw: &Auth,
+    directories: &Directories,
+    cx: &mut Context<'_>,
+) -> Option<DirectoryId> {
+    let need = password_need(raw);
+    let Some(named) = raw.directory() else {
+        if let Some(why) = need {
+            let allowed = format!("the NAME of a [directory.NAME] of type django: {why}");
+            cx.lacks(key, "directory", Some(&allowed));
+        }
+        return None;
+    };
+    let id = directories.named(named, cx)?;
+    let kind = directories.type_of(id);
+    if let (Some(why), Some(kind)) = (need, kind.filter(|kind| *kind != "django")) {
+        let message = format!("must be a directory of type django, not {kind}: {why}");
+        cx.error(named.wrong(message));
+    }
+    Some(id)
+}
+
+/// Why the user's stored password is needed, which a directory of type django alone has.
+fn password_need(raw: &Auth) -> Option<&'static str> {
+    match raw {
+        Auth::DjangoSession(_) => {
+            Some("Django compares the session's hash with the user's password")
+        }
+        Auth::Jwt(jwt) if jwt.revoke_claim.is_some() => {
+            Some("`revoke_claim` is compared with the user's password")
+        }
+        Auth::Jwt(_)
+        | Auth::ApiKey(_)
+        | Auth::Basic(_)
+        | Auth::ClientCertificate(_)
+        | Auth::FlaskSession(_)
+        | Auth::FlaskCookie(_)
+        | Auth::Forward(_)
+        | Auth::Unknown => None,
+    }
 }
 
 fn basic(key: &str, raw: auth::Basic, cx: &mut Context<'_>) -> Option<Basic> {
@@ -136,7 +200,7 @@ fn source(text: &At<String>, cx: &mut Context<'_>) -> Option<Source> {
 }
 
 /// A cookie's name is a token (RFC 6265 §4.1.1).
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     super::context::header_name(name).is_some()
 }
 

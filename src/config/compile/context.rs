@@ -129,23 +129,29 @@ impl Context<'_> {
     /// A secret, fetched from where it is kept. One line break at the end of a file is not part
     /// of it.
     pub(super) fn secret(&mut self, given: At<RawSecret>) -> Option<Secret<String>> {
-        let secret = match given.value {
-            RawSecret::Variable(name) => Secret::new(self.variable(&name)?),
-            RawSecret::File(path) => self.secret_file(&path)?,
-            RawSecret::Plain { value, in_file } => {
-                if in_file {
-                    let message = "a secret stands in the file in plain text; keep it in \
-                                   { env = \"NAME\" } or { file = \"path\" }";
-                    self.warn(Problem::new(given.key.as_str(), message));
-                }
-                value
-            }
+        let key = given.key.clone();
+        let (secret, in_file) = self.hidden(given)?;
+        if in_file {
+            let message = "a secret stands in the file in plain text; keep it in \
+                           { env = \"NAME\" } or { file = \"path\" }";
+            self.warn(Problem::new(key, message));
+        }
+        Some(secret)
+    }
+
+    /// What may hold a secret, fetched from where it is kept, and whether it stands in the file
+    /// itself, where others can read it.
+    pub(super) fn hidden(&mut self, given: At<RawSecret>) -> Option<(Secret<String>, bool)> {
+        let (secret, in_file) = match given.value {
+            RawSecret::Variable(name) => (Secret::new(self.variable(&name)?), false),
+            RawSecret::File(path) => (self.secret_file(&path)?, false),
+            RawSecret::Plain { value, in_file } => (value, in_file),
         };
         if secret.expose().is_empty() {
             self.error(Problem::new(given.key, "the secret is empty"));
             return None;
         }
-        Some(secret)
+        Some((secret, in_file))
     }
 
     fn secret_file(&mut self, path: &At<String>) -> Option<Secret<String>> {
@@ -195,6 +201,28 @@ impl Context<'_> {
         if given.value.is_zero() {
             let problem = given.problem("must be more than zero");
             self.error(problem.found(units::told(given.value)));
+        }
+        given.value
+    }
+
+    /// A duration of a kind that has a bound; `default` where none is given.
+    pub(super) fn bounded(
+        &mut self,
+        given: Option<At<Duration>>,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let Some(given) = given else {
+            return default;
+        };
+        if !range.contains(&given.value) {
+            let allowed = format!(
+                "{} to {}",
+                units::told(*range.start()),
+                units::told(*range.end())
+            );
+            let problem = given.problem("is out of range");
+            self.error(problem.found(units::told(given.value)).allowed(allowed));
         }
         given.value
     }
@@ -262,6 +290,17 @@ impl Context<'_> {
 /// A header's name as operators write it: letters, digits and the other signs of RFC 9110 §5.6.2.
 pub(super) fn header_name(text: &str) -> Option<HeaderName> {
     HeaderName::from_bytes(text.as_bytes()).ok()
+}
+
+/// A key that is there and does nothing beside what the others say.
+pub(super) fn idle<T>(given: Option<&At<T>>, why: &str, cx: &mut Context<'_>) {
+    if let Some(given) = given {
+        cx.error(
+            given
+                .problem(format!("does nothing {why}; leave it out"))
+                .of_the_key(),
+        );
+    }
 }
 
 /// The name of a table such as `[upstream.NAME]`: it stands in logs, labels, headers and, without

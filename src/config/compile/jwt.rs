@@ -150,7 +150,7 @@ pub(super) fn compile(key: &str, raw: auth::Jwt, cx: &mut Context<'_>) -> Option
         sources: sources(raw.sources, preset.sources, cx),
         identity: identity(raw.identity.map(|map| map.value), preset.user, cx),
         csrf_double_submit: preset.double_submit,
-        revoke_claim: None,
+        revoke_claim: super::session::path(raw.revoke_claim, cx),
     };
     Some(jwt)
 }

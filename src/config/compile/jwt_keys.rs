@@ -225,7 +225,14 @@ fn check_strength(key: &str, secret: &[u8], cx: &mut Context<'_>) {
     } else if different.len() < 4 {
         let message = "the secret is too weak: it has fewer than 4 different letters";
         cx.error(Problem::new(key, message));
-    } else if secret.starts_with(b"django-insecure-") {
+    } else {
+        warn_of_insecure(key, secret, cx);
+    }
+}
+
+/// Everyone who knows that a project began with `startproject` knows how weak such a secret is.
+pub(super) fn warn_of_insecure(key: &str, secret: &[u8], cx: &mut Context<'_>) {
+    if secret.starts_with(b"django-insecure-") {
         let message = "Django marked this secret as insecure: it came with `startproject`";
         cx.warn(Problem::new(key, message));
     }

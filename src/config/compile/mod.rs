@@ -4,15 +4,23 @@ mod action;
 mod api_key;
 mod auth;
 mod context;
+mod cookies;
 mod cors;
+mod database;
+mod database_options;
+mod directory;
 mod expect;
+mod forward;
 mod headers;
 mod identity;
 mod jwt;
 mod jwt_keys;
+mod query;
+mod redis;
 mod route;
 mod security_headers;
 mod server;
+mod session;
 mod template;
 mod tls;
 mod upstream;
@@ -93,12 +101,14 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         hosts,
         cx,
     );
-    let authenticators = auth::compile(auth, &tls, cx);
+    let directories = directory::compile(table(raw.directory), cx);
+    let authenticators = auth::compile(auth, &tls, &directories, cx);
     check_sources(&authenticators, &identity, cx);
     let expectations = expect::compile(raw.expect, &upstream_names, &auth_names, cx);
     let security_headers = security_headers::compile(raw.security_headers, cx);
     let log = log(raw.log, cx);
     warn_of_unused(&routes, &upstream_names, &auth_names, &cors, cx);
+    warn_of_unasked(&authenticators, &directories.names, cx);
     let routes = route::assemble(routes, cx);
     let server = server?;
     let policy = Policy {
@@ -117,7 +127,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         tls,
         upstreams,
         authenticators,
-        directories: Vec::new(),
+        directories: directories.list,
         assertion,
         log,
         admin,
@@ -137,7 +147,9 @@ fn check_sources(authenticators: &[Authenticator], identity: &IdentityNames, cx:
     for auth in authenticators {
         for name in header_sources(auth) {
             if owned.contains(&headers::fold(name)) {
-                let key = format!("auth.{}.sources", auth.name);
+                let is_forward = matches!(auth.kind, AuthenticatorKind::Forward(_));
+                let sources = if is_forward { "send" } else { "sources" };
+                let key = format!("auth.{}.{sources}", auth.name);
                 let message = "a credential cannot sit in an identity header of [identity]";
                 cx.error(Problem::new(key, message).found(format!("\"header:{name}\"")));
             }
@@ -146,24 +158,25 @@ fn check_sources(authenticators: &[Authenticator], identity: &IdentityNames, cx:
 }
 
 /// The headers in which an authenticator looks for its credential.
-fn header_sources(auth: &Authenticator) -> impl Iterator<Item = &HeaderName> {
+fn header_sources(auth: &Authenticator) -> Vec<&HeaderName> {
     let sources = match &auth.kind {
         AuthenticatorKind::Jwt(jwt) => jwt.sources.as_slice(),
         AuthenticatorKind::ApiKey(keys) => keys.sources.as_slice(),
+        AuthenticatorKind::Forward(forward) => return forward.send.iter().collect(),
         AuthenticatorKind::Basic(_)
         | AuthenticatorKind::ClientCertificate(_)
         | AuthenticatorKind::DjangoSession(_)
         | AuthenticatorKind::FlaskSession(_)
-        | AuthenticatorKind::FlaskCookie(_)
-        | AuthenticatorKind::Forward(_) => &[],
+        | AuthenticatorKind::FlaskCookie(_) => &[],
     };
-    sources.iter().filter_map(|source| match source {
+    let headers = sources.iter().filter_map(|source| match source {
         Source::Header(name) => Some(name),
         Source::Cookie(_)
         | Source::Query(_)
         | Source::WebSocketQuery(_)
         | Source::WebSocketProtocol => None,
-    })
+    });
+    headers.collect()
 }
 
 /// What is removed from requests. Headers that hold a credential of some authenticator pass.
@@ -252,6 +265,20 @@ fn warn_of_unused(
         let uses = |route: &Route| route.cors.as_ref().is_some_and(|rule| *rule.name == **name);
         if !routes.iter().any(uses) {
             warn("cors", name);
+        }
+    }
+}
+
+/// The same of directories: nobody asks them.
+fn warn_of_unasked(authenticators: &[Authenticator], directories: &[String], cx: &mut Context<'_>) {
+    if !cx.problems.is_clean() {
+        return;
+    }
+    for (index, name) in directories.iter().enumerate() {
+        let asks = |auth: &Authenticator| auth.directory.is_some_and(|id| id.0 == index);
+        if !authenticators.iter().any(asks) {
+            let key = super::places::child("directory", name);
+            cx.warn(Problem::new(key, "is not used by any [auth.NAME]").of_the_key());
         }
     }
 }

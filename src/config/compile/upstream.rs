@@ -6,6 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use super::context::{Context, check_table_name};
+use super::cookies;
 use crate::config::node::quote;
 use crate::config::problem::nearest;
 use crate::config::raw::decode::At;
@@ -59,7 +60,7 @@ fn upstream(name: &str, raw: At<doors::Upstream>, cx: &mut Context<'_>) -> Optio
         queue: raw.queue.map_or_else(Default::default, |queue| queue.value),
         retries: cx.number(raw.retries, 0..=10),
         tls: tls(raw.tls, has_tls, cx),
-        cookies: Vec::new(),
+        cookies: cookies::compile(raw.cookies, cx),
     };
     (!upstream.servers.is_empty()).then_some(upstream)
 }

@@ -1,26 +1,30 @@
 //! `[auth.NAME]`: one table for every type, told apart when its `type` is known.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::decode::{At, Decode, Table, not_yet, table, wrong_type};
+use super::session::{DjangoSession, FlaskCookie, FlaskSession, Forward};
 use super::shapes::{Named, Secrets, StringOrStrings, Strings};
 use crate::config::node::{Data, Node, quote};
 use crate::config::problem::{Problem, Problems, nearest};
 
 /// The types of this version.
-const TYPES: &[&str] = &["jwt", "api-key", "basic", "client-certificate"];
-
-/// The types that come later.
-const LATER: &[&str] = &[
+const TYPES: &[&str] = &[
+    "jwt",
     "django-session",
     "flask-session",
     "flask-cookie",
     "forward",
-    "gateway-session",
-    "oidc",
+    "api-key",
+    "basic",
+    "client-certificate",
 ];
+
+/// The types that come later.
+const LATER: &[&str] = &["gateway-session", "oidc"];
 
 /// `[auth.NAME]`.
 #[derive(Debug)]
@@ -29,6 +33,10 @@ pub(in crate::config) enum Auth {
     ApiKey(ApiKey),
     Basic(Basic),
     ClientCertificate(ClientCertificate),
+    DjangoSession(Box<DjangoSession>),
+    FlaskSession(Box<FlaskSession>),
+    FlaskCookie(Box<FlaskCookie>),
+    Forward(Box<Forward>),
     /// The type is wrong, and that is noted; the name is known nevertheless.
     Unknown,
 }
@@ -49,9 +57,11 @@ table! {
         require: Named<Value>,
         sources: Strings,
         identity: IdentityMap,
+        revoke_claim: String,
+        directory: String,
     }
     also { "type" }
-    later { "directory", "revocable" }
+    later { "revocable" }
 }
 
 table! {
@@ -70,9 +80,9 @@ table! {
         sources: Strings,
         keys: Vec<At<Key>>,
         file: String,
+        directory: String,
     }
     also { "type" }
-    later { "directory" }
 }
 
 table! {
@@ -88,9 +98,9 @@ table! {
     /// `type = "basic"`.
     Basic {
         htpasswd: String,
+        directory: String,
     }
     also { "type" }
-    later { "directory" }
 }
 
 table! {
@@ -98,9 +108,9 @@ table! {
     ClientCertificate {
         user: String,
         roles: Named<Vec<At<String>>>,
+        directory: String,
     }
     also { "type" }
-    later { "directory" }
 }
 
 impl Decode for Auth {
@@ -108,34 +118,83 @@ impl Decode for Auth {
         let Data::Table(members) = &node.data else {
             return wrong_type(node, key, "a table", problems);
         };
-        let Some(Data::Text(kind)) = members.get("type").map(|kind| &kind.data) else {
-            // Reading the key says what is wrong with it.
-            let _: Option<At<String>> = Table { members, key }.required("type", problems);
+        let Some(kind) = kind(members, key, problems) else {
             return Some(Self::Unknown);
         };
-        match kind.as_str() {
+        match kind {
             "jwt" => Decode::decode(node, key, problems).map(|jwt| Self::Jwt(Box::new(jwt))),
             "api-key" => Decode::decode(node, key, problems).map(Self::ApiKey),
             "basic" => Decode::decode(node, key, problems).map(Self::Basic),
             "client-certificate" => {
                 Decode::decode(node, key, problems).map(Self::ClientCertificate)
             }
+            "django-session" => {
+                Decode::decode(node, key, problems).map(|raw| Self::DjangoSession(Box::new(raw)))
+            }
+            "flask-session" => {
+                Decode::decode(node, key, problems).map(|raw| Self::FlaskSession(Box::new(raw)))
+            }
+            "flask-cookie" => {
+                Decode::decode(node, key, problems).map(|raw| Self::FlaskCookie(Box::new(raw)))
+            }
+            "forward" => {
+                Decode::decode(node, key, problems).map(|raw| Self::Forward(Box::new(raw)))
+            }
             other => {
-                problems.error(wrong_kind(key, other));
+                problems.error(wrong_kind(key, other, "authenticator", TYPES, LATER));
                 Some(Self::Unknown)
             }
         }
     }
 }
 
-fn wrong_kind(key: &str, kind: &str) -> Problem {
-    let key = format!("{key}.type");
-    if LATER.contains(&kind) {
-        return Problem::new(key, not_yet(&format!("the type {}", quote(kind))))
-            .allowed(TYPES.join(", "));
+impl Auth {
+    /// `directory`, which every type has.
+    pub(in crate::config) fn directory(&self) -> Option<&At<String>> {
+        match self {
+            Self::Jwt(raw) => raw.directory.as_ref(),
+            Self::ApiKey(raw) => raw.directory.as_ref(),
+            Self::Basic(raw) => raw.directory.as_ref(),
+            Self::ClientCertificate(raw) => raw.directory.as_ref(),
+            Self::DjangoSession(raw) => raw.directory.as_ref(),
+            Self::FlaskSession(raw) => raw.directory.as_ref(),
+            Self::FlaskCookie(raw) => raw.directory.as_ref(),
+            Self::Forward(raw) => raw.directory.as_ref(),
+            Self::Unknown => None,
+        }
     }
-    Problem::new(key, "is not a type of authenticator")
+}
+
+/// Reads `type`, on which the other keys of a table depend. `None` where it is not there or is no
+/// text, and that is noted.
+pub(super) fn kind<'n>(
+    members: &'n BTreeMap<String, Node>,
+    key: &str,
+    problems: &mut Problems<'_>,
+) -> Option<&'n str> {
+    if let Some(Data::Text(kind)) = members.get("type").map(|kind| &kind.data) {
+        return Some(kind);
+    }
+    // Reading the key says what is wrong with it.
+    let _: Option<At<String>> = Table { members, key }.required("type", problems);
+    None
+}
+
+/// A type that is not among those of this version.
+pub(super) fn wrong_kind(
+    key: &str,
+    kind: &str,
+    what: &str,
+    types: &[&str],
+    later: &[&str],
+) -> Problem {
+    let key = format!("{key}.type");
+    if later.contains(&kind) {
+        return Problem::new(key, not_yet(&format!("the type {}", quote(kind))))
+            .allowed(types.join(", "));
+    }
+    Problem::new(key, format!("is not a type of {what}"))
         .found(quote(kind))
-        .allowed(TYPES.join(", "))
-        .nearest(nearest(kind, TYPES.iter().chain(LATER).copied()))
+        .allowed(types.join(", "))
+        .nearest(nearest(kind, types.iter().chain(later).copied()))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decode::{At, Decode, Size, Table, table};
+use super::decode::{At, Decode, Size, Table, elements, table};
 use super::shapes::{OneOrMany, OrFalse, Strings, split};
 use crate::config::node::{Data, Node};
 use crate::config::problem::Problems;
@@ -81,8 +81,9 @@ table! {
         queue: Duration,
         retries: u64,
         tls: UpstreamTls,
+        cookies: CookieRepairs,
     }
-    later { "health", "eject", "cookies" }
+    later { "health", "eject" }
 }
 
 table! {
@@ -100,6 +101,32 @@ table! {
         server_name: String,
         cert: String,
         key: String,
+    }
+}
+
+table! {
+    /// `cookies` of an upstream: one repair.
+    CookieRepair {
+        name: String,
+        secure: bool,
+        http_only: bool,
+        same_site: String,
+        max_age: Duration,
+        domain: String,
+    }
+}
+
+/// One repair of cookies, or a list of them.
+#[derive(Debug)]
+pub(in crate::config) struct CookieRepairs(pub(in crate::config) Vec<At<CookieRepair>>);
+
+impl Decode for CookieRepairs {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        // Not `OneOrMany`: a table in a variable holds commas too, and is not split on them.
+        if let Data::List(list) = &node.data {
+            return Some(Self(elements(list, key, problems)));
+        }
+        At::read(node, key.to_owned(), problems).map(|one| Self(vec![one]))
     }
 }
 

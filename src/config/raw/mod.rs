@@ -5,8 +5,10 @@
 
 pub(super) mod auth;
 pub(super) mod decode;
+pub(super) mod directory;
 pub(super) mod doors;
 pub(super) mod route;
+pub(super) mod session;
 pub(super) mod shapes;
 
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub(super) const TABLES: &[&str] = &[
     "tls",
     "upstream",
     "auth",
+    "directory",
     "cors",
     "identity",
     "route",
@@ -40,6 +43,7 @@ table! {
         tls: doors::Tls,
         upstream: Named<doors::Upstream>,
         auth: Named<auth::Auth>,
+        directory: Named<directory::Directory>,
         cors: Named<Cors>,
         identity: Identity,
         route: Vec<At<route::Route>>,
@@ -48,7 +52,7 @@ table! {
         log: Log,
         admin: Admin,
     }
-    later { "directory", "session", "token_handler", "rate_limit", "tracing" }
+    later { "session", "token_handler", "rate_limit", "tracing" }
 }
 
 table! {

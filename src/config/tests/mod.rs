@@ -1,10 +1,14 @@
 //! Whole files, good and bad: what `load` makes of them and what it says.
 
+mod addresses;
 mod auth;
+mod cookies;
 mod cors;
+mod directories;
 mod doors;
 mod layers;
 mod routes;
+mod sessions;
 
 use std::collections::BTreeMap;
 
@@ -86,4 +90,20 @@ fn jwt(more: &str) -> String {
 /// An upstream, with more keys.
 fn upstream(more: &str) -> String {
     format!("[upstream.more]\nservers = [\"http://127.0.0.1:1\"]\n{more}\n")
+}
+
+/// Behind this an authenticator may name the directory `users`, which has passwords.
+const USERS: &str =
+    "[directory.users]\ntype = \"django\"\ndatabase = \"postgres://app@db.example/app\"\n";
+
+/// An authenticator of a type, with more keys.
+fn authenticator(kind: &str, more: &str) -> String {
+    format!("[auth.more]\ntype = \"{kind}\"\n{more}\n")
+}
+
+/// What `[auth.more]` of a good file became.
+fn kind_of(text: &str) -> AuthenticatorKind {
+    let loaded = good(&format!("{GOOD}{text}"));
+    let mut all = loaded.settings.authenticators.into_iter();
+    all.find(|one| *one.name == *"more").unwrap().kind
 }

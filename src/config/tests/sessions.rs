@@ -1,0 +1,415 @@
+//! The apps' own sessions: what their tables become, and what they may not say.
+
+use std::time::Duration;
+
+use super::*;
+
+const SECRET: &str = "secret = { env = \"KEY\" }\n";
+
+fn django(more: &str) -> String {
+    let keys = format!("{SECRET}directory = \"users\"\n{more}");
+    format!("{USERS}{}", authenticator("django-session", &keys))
+}
+
+fn django_settings(more: &str) -> DjangoSession {
+    match kind_of(&django(more)) {
+        AuthenticatorKind::DjangoSession(session) => *session,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_django_session_is_what_django_makes_by_default() {
+    let session = django_settings("database = \"sqlite:///app.db\"");
+    assert_eq!(&*session.cookie, "sessionid");
+    assert_eq!(session.cache, Duration::from_secs(2));
+    assert_eq!(session.secrets.len(), 1);
+    let DjangoBackend::Db {
+        database,
+        table,
+        time_zone,
+    } = session.backend
+    else {
+        panic!()
+    };
+    assert_eq!(database.kind, DatabaseKind::Sqlite);
+    assert_eq!(&*table, "django_session");
+    assert_eq!(time_zone, jiff::tz::TimeZone::UTC);
+}
+
+#[test]
+fn each_backend_of_django_takes_the_keys_that_it_reads() {
+    let cached = django_settings(
+        "backend = \"cached_db\"\ndatabase = \"mysql://h/db\"\nredis = \"redis://h/1\"\n\
+         key_prefix = \"app\"\nkey_version = 2\ntable = \"web.sessions\"\ntime_zone = \"Asia/Tehran\"\n\
+         cookie = \"sid\"\ncache = \"0s\"",
+    );
+    assert_eq!((&*cached.cookie, cached.cache), ("sid", Duration::ZERO));
+    let DjangoBackend::CachedDb {
+        key_prefix,
+        table,
+        time_zone,
+        ..
+    } = cached.backend
+    else {
+        panic!()
+    };
+    assert_eq!((&*key_prefix, &*table), ("app:2:", "web.sessions"));
+    assert_eq!(time_zone.iana_name(), Some("Asia/Tehran"));
+    let cache = django_settings("backend = \"cache\"\nredis = \"redis://h/1\"").backend;
+    assert!(matches!(cache, DjangoBackend::Cache { key_prefix, .. } if *key_prefix == *":1:"));
+    let signed = django_settings("backend = \"signed_cookies\"").backend;
+    let two_weeks = Duration::from_hours(14 * 24);
+    assert_eq!(
+        signed,
+        DjangoBackend::SignedCookies {
+            lifetime: two_weeks
+        }
+    );
+}
+
+#[test]
+fn what_a_backend_of_django_lacks_or_does_not_read_is_a_mistake() {
+    for (keys, words) in [
+        ("", &["auth.more.database", "is required"][..]),
+        (
+            "backend = \"cached_db\"",
+            &["auth.more.database", "auth.more.redis"],
+        ),
+        ("backend = \"cache\"", &["auth.more.redis", "redis://"]),
+    ] {
+        let text = django(keys).replace("[auth.more]", "◆[auth.more]");
+        refused(&text, words);
+    }
+    for keys in [
+        "backend = \"cache\"\nredis = \"redis://h\"\n◆database = \"sqlite:///x\"",
+        "backend = \"cache\"\nredis = \"redis://h\"\n◆table = \"x\"",
+        "backend = \"signed_cookies\"\n◆time_zone = \"UTC\"",
+        "backend = \"signed_cookies\"\n◆key_prefix = \"x\"",
+        "database = \"sqlite:///x\"\n◆redis = \"redis://h\"",
+        "database = \"sqlite:///x\"\n◆lifetime = \"1d\"",
+    ] {
+        refused(&django(keys), &["does nothing with backend = "]);
+    }
+    let sqlite = "database = \"sqlite:///x\"";
+    for (keys, word) in [
+        ("backend = ◆\"cached-db\"", "did you mean cached_db?"),
+        ("backend = ◆\"file\"", "\"signed_cookies\""),
+        (
+            "table = ◆\"django_session; drop table x\"",
+            "not the name of a table",
+        ),
+        ("table = ◆\"a.b.c\"", "not the name of a table"),
+        ("time_zone = ◆\"Asia/Teheran\"", "did you mean Asia/Tehran?"),
+        ("cookie = ◆\"a b\"", "not a name for a cookie"),
+        ("cache = ◆\"11m\"", "\"0ms\" to \"10m\""),
+        ("◆cokie = \"x\"", "did you mean cookie?"),
+    ] {
+        refused(&django(&format!("{sqlite}\n{keys}")), &[word]);
+    }
+    refused(
+        &django("backend = \"cache\"\nredis = \"redis://h\"\nkey_prefix = ◆\"a\\u0000\""),
+        &["not a prefix"],
+    );
+    refused(
+        &django("backend = \"signed_cookies\"\nlifetime = ◆\"0s\""),
+        &["out of range"],
+    );
+}
+
+#[test]
+fn the_secrets_of_sessions_may_be_short_and_never_empty() {
+    let text = django("database = \"sqlite:///x\"");
+    let with = |secret: &str| text.replace("secret = { env = \"KEY\" }", secret);
+    let session = kind_of(&with("secret = [\"short\", { env = \"KEY\" }]"));
+    let AuthenticatorKind::DjangoSession(session) = session else {
+        panic!()
+    };
+    assert_eq!(session.secrets.len(), 2);
+    assert_eq!(session.secrets[0].expose(), b"short");
+    refused(&with("secret = ◆\"\""), &["auth.more.secret", "is empty"]);
+    refused(&with("secret = ◆[]"), &["no session could be accepted"]);
+    refused(
+        &with("").replace("[auth.more]", "◆[auth.more]"),
+        &["auth.more.secret", "SECRET_KEY_FALLBACKS"],
+    );
+    let insecure = load_with(
+        &format!("{GOOD}{text}"),
+        &[("KEY", "django-insecure-0123456789abcdefghijklmnop")],
+    );
+    let told =
+        insecure.unwrap().warnings.iter().any(|warning| {
+            warning.key == "auth.more.secret" && warning.message.contains("insecure")
+        });
+    assert!(told);
+}
+
+#[test]
+fn a_django_session_wants_a_directory_that_has_passwords() {
+    let session = |directory: &str| {
+        let keys = format!("{SECRET}backend = \"signed_cookies\"\n{directory}");
+        authenticator("django-session", &keys)
+    };
+    let missing = session("").replace("[auth.more]", "◆[auth.more]");
+    refused(
+        &missing,
+        &["auth.more.directory", "the user's password", "type django"],
+    );
+    let sql =
+        "[directory.plain]\ntype = \"sql\"\ndatabase = \"sqlite:///x\"\nquery = \"select $1\"\n";
+    refused(
+        &format!("{sql}{}", session("directory = ◆\"plain\"")),
+        &["must be a directory of type django, not sql"],
+    );
+    refused(
+        &format!("{USERS}{}", session("directory = ◆\"usrs\"")),
+        &["there is no [directory.usrs]", "did you mean users?"],
+    );
+    refused(
+        &session("directory = ◆\"users\""),
+        &["there is no [directory.NAME]"],
+    );
+}
+
+#[test]
+fn a_revoke_claim_wants_a_directory_that_has_passwords() {
+    let token = |more: &str| jwt(&format!("preset = \"simplejwt\"\n{SECRET}{more}"));
+    refused(
+        &token("revoke_claim = \"hash_password\"").replace("[auth.more]", "◆[auth.more]"),
+        &["auth.more.directory", "`revoke_claim` is compared"],
+    );
+    refused(
+        &format!(
+            "{USERS}{}",
+            token("directory = \"users\"\nrevoke_claim = ◆\"\"")
+        ),
+        &["must name"],
+    );
+    let whole = token("directory = \"users\"\nrevoke_claim = \"hash_password\"");
+    let loaded = good(&format!("{GOOD}{USERS}{whole}"));
+    let more = &loaded.settings.authenticators[0];
+    assert_eq!(more.directory, Some(DirectoryId(0)));
+    assert!(
+        matches!(&more.kind, AuthenticatorKind::Jwt(jwt) if jwt.revoke_claim.as_deref() == Some("hash_password"))
+    );
+    assert_eq!(loaded.settings.authenticators[1].directory, None);
+}
+
+#[test]
+fn every_type_of_authenticator_takes_a_directory() {
+    let certificate = GOOD.replace(
+        "development = true",
+        "development = true\nclient_auth = \"required\"\nclient_ca = \"Cargo.toml\"",
+    );
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let keys = format!("keys = [{{ sha256 = \"{hash}\", user = \"7\" }}]");
+    for (kind, more) in [
+        ("api-key", keys.as_str()),
+        ("basic", "htpasswd = \"Cargo.toml\""),
+        ("client-certificate", "user = \"cn\""),
+        ("flask-session", "store = \"redis://h\""),
+        ("flask-cookie", SECRET),
+        (
+            "forward",
+            "url = \"http://h/me\"\nidentity = { user = \"id\" }",
+        ),
+    ] {
+        let more = authenticator(kind, &format!("{more}\ndirectory = \"users\""));
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let loaded = load_text(
+            &folder.join("gateway.toml"),
+            &format!("{certificate}{USERS}{more}"),
+            &environment(&[]),
+        );
+        let loaded = loaded.unwrap_or_else(|report| panic!("{kind}: {report}"));
+        assert_eq!(
+            loaded.settings.authenticators[0].directory,
+            Some(DirectoryId(0)),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn flask_sessions_are_what_flask_session_keeps_by_default() {
+    let flask = |more: &str| match kind_of(&authenticator("flask-session", more)) {
+        AuthenticatorKind::FlaskSession(session) => *session,
+        other => panic!("{other:?}"),
+    };
+    let plain = flask("store = \"redis://h/0\"");
+    assert_eq!(
+        (&*plain.key_prefix, &*plain.cookie),
+        ("session:", "session")
+    );
+    assert_eq!(plain.signer, None);
+    assert!(matches!(&plain.store, SessionStore::Redis(url) if url.expose() == "redis://h/0"));
+    assert_eq!(plain.identity.user, ["_user_id", "user_id"]);
+    assert_eq!(
+        (
+            plain.identity.others.roles.len(),
+            plain.identity.others.email
+        ),
+        (0, None),
+        "nothing but the user is taken unasked"
+    );
+    let signed = flask(&format!(
+        "store = \"postgresql://h/db\"\nsigner = true\n{SECRET}key_prefix = \"\"\n\
+         identity = {{ user = \"uid\", roles = [\"role\", \"a.b\"], name = \"n\" }}"
+    ));
+    assert_eq!((&*signed.key_prefix, signed.signer.unwrap().len()), ("", 1));
+    assert!(matches!(&signed.store, SessionStore::Table { table, .. } if **table == *"sessions"));
+    assert_eq!(signed.identity.user, ["uid"]);
+    assert_eq!(signed.identity.others.roles, ["role", "a.b"]);
+    assert_eq!(signed.identity.others.name.as_deref(), Some("n"));
+}
+
+#[test]
+fn what_a_flask_session_lacks_or_does_not_read_is_a_mistake() {
+    let flask = |more: &str| authenticator("flask-session", more);
+    refused(
+        &flask("").replace("[auth.more]", "◆[auth.more]"),
+        &["auth.more.store", "redis://", "postgres://"],
+    );
+    let redis = "store = \"redis://h\"";
+    for (keys, word) in [
+        (
+            "store = ◆\"mongodb://h\"".to_owned(),
+            "is not the address of a database",
+        ),
+        (
+            format!("{redis}\n◆table = \"x\""),
+            "does nothing with a Redis store",
+        ),
+        (
+            format!("{redis}\n◆{SECRET}"),
+            "does nothing without signer = true",
+        ),
+        (format!("{redis}\nsigner = ◆\"yes\""), "true or false"),
+        (
+            format!("{redis}\nidentity = {{ user = ◆[] }}"),
+            "nobody could be known",
+        ),
+        (
+            format!("{redis}\nidentity = {{ email = ◆\"\" }}"),
+            "must name a key",
+        ),
+        (
+            format!("{redis}\nidentity = {{ ◆usr = \"x\" }}"),
+            "did you mean user?",
+        ),
+    ] {
+        refused(&flask(&keys), &[word]);
+    }
+    refused(
+        &flask(&format!("{redis}\nsigner = true")).replace("[auth.more]", "◆[auth.more]"),
+        &["auth.more.secret", "is required"],
+    );
+}
+
+#[test]
+fn a_flask_cookie_lasts_as_long_as_flask_says() {
+    let AuthenticatorKind::FlaskCookie(cookie) = kind_of(&authenticator("flask-cookie", SECRET))
+    else {
+        panic!()
+    };
+    assert_eq!(cookie.lifetime, Duration::from_hours(31 * 24));
+    assert_eq!(&*cookie.cookie, "session");
+    assert_eq!(cookie.identity.user, ["_user_id", "user_id"]);
+    refused(
+        &authenticator("flask-cookie", "").replace("[auth.more]", "◆[auth.more]"),
+        &["auth.more.secret"],
+    );
+    refused(
+        &authenticator("flask-cookie", &format!("{SECRET}lifetime = ◆\"10ms\"")),
+        &["out of range"],
+    );
+}
+
+#[test]
+fn an_endpoint_is_asked_with_the_callers_credential() {
+    let forward =
+        |more: &str| authenticator("forward", &format!("url = \"http://h:1/me?x=1\"\n{more}"));
+    let AuthenticatorKind::Forward(by_body) = kind_of(&forward(
+        "identity = { user = \"user.id\", roles = \"role\" }",
+    )) else {
+        panic!()
+    };
+    assert_eq!(by_body.url.as_str(), "http://h:1/me?x=1");
+    assert_eq!(by_body.send, ["cookie", "authorization"]);
+    assert_eq!(
+        (by_body.cache, by_body.timeout),
+        (Duration::from_secs(2), Duration::from_secs(2))
+    );
+    let ForwardIdentity::Body(map) = &by_body.identity else {
+        panic!()
+    };
+    assert_eq!(
+        (map.user.as_str(), &map.roles[..], &map.email),
+        ("user.id", &["role".to_owned()][..], &None)
+    );
+    let AuthenticatorKind::Forward(by_headers) = kind_of(&forward(
+        "send = [\"X-Session\"]\nidentity_headers = { user = \"X-User\", roles = \"X-Roles\" }",
+    )) else {
+        panic!()
+    };
+    assert_eq!(by_headers.send, ["x-session"]);
+    assert!(
+        matches!(&by_headers.identity, ForwardIdentity::Headers(names) if names.user == "x-user" && names.email.is_none())
+    );
+}
+
+#[test]
+fn an_endpoint_that_says_nobody_or_is_none_is_a_mistake() {
+    let forward = |more: &str| authenticator("forward", more);
+    refused(
+        &forward("url = \"http://h/\"").replace("[auth.more]", "◆[auth.more]"),
+        &[
+            "`identity` and `identity_headers` is required",
+            "identity = { user = \"id\" }",
+        ],
+    );
+    refused(
+        &forward("identity = { user = \"id\" }").replace("[auth.more]", "◆[auth.more]"),
+        &["auth.more.url"],
+    );
+    let whole = "url = \"http://h/\"\nidentity = { user = \"id\" }";
+    for (keys, word) in [
+        (
+            format!("{whole}\n◆identity_headers = {{ user = \"X-User\" }}"),
+            "only one of",
+        ),
+        (format!("{whole}\ntimeout = ◆\"31s\""), "\"1ms\" to \"30s\""),
+        (format!("{whole}\nsend = ◆[]"), "about nobody"),
+        (
+            format!("{whole}\nsend = [◆\"X-Forwarded-For\"]"),
+            "is no credential",
+        ),
+        (
+            format!("{whole}\nsend = [\"cookie\", ◆\"Cookie\"]"),
+            "twice",
+        ),
+        (
+            format!("{whole}\nsend = ◆[\"X-Auth-User\"]"),
+            "cannot sit in an identity header",
+        ),
+        (
+            "url = \"http://h/\"\nidentity = ◆{ roles = \"role\" }".to_owned(),
+            "identity.user",
+        ),
+        (
+            "url = \"http://h/\"\nidentity_headers = ◆{ roles = \"X\" }".to_owned(),
+            "identity_headers.user",
+        ),
+        (
+            "identity = { user = \"id\" }\nurl = ◆\"http://u:hunter2@h/\"".to_owned(),
+            "endpoint",
+        ),
+        (
+            "identity = { user = \"id\" }\nurl = ◆\"unix:/run/x\"".to_owned(),
+            "endpoint",
+        ),
+    ] {
+        refused(&forward(&keys), &[word]);
+        assert!(!bad(&format!("{GOOD}{}", forward(&keys).replace('◆', ""))).contains("hunter2"));
+    }
+}
