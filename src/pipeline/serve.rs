@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use super::arrival::Arrival;
@@ -20,11 +20,13 @@ use crate::clock::{self, Timestamp};
 use crate::gateway::{Gateway, Snapshot};
 use crate::policy::cors;
 use crate::policy::denial::{Code, Denial};
+use crate::policy::headers::{Hygiene, cleanse_answer};
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
 use crate::telemetry::Held;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
+use crate::upstream::incoming::ClientBody;
 use crate::upstream::outbound::TRACEPARENT;
 use crate::upstream::pool::Pool;
 use crate::upstream::tunnel::Handover;
@@ -114,12 +116,11 @@ struct Visit<'a> {
 /// then the request itself is a stand-in.
 pub async fn serve(
     visitor: &Visitor,
-    request: Request<Incoming>,
+    (head, incoming): (request::Parts, ClientBody),
     violation: Option<Denial>,
     interim: Option<PassInterim<'_>>,
 ) -> Response<Body> {
     let gate = visitor.gateway.snapshot();
-    let (head, incoming) = request.into_parts();
     let request::Parts {
         method,
         uri,
@@ -232,7 +233,7 @@ impl<'a> Visit<'a> {
         judged: &Judged<'_>,
         permit: Permit,
         (method, uri, headers): (Method, &http::Uri, HeaderMap),
-        incoming: Incoming,
+        incoming: ClientBody,
     ) -> Result<Response<Body>, Denial> {
         let (Some(route), Some(path)) = (judged.route.as_deref(), judged.path.as_ref()) else {
             return Err(Denial::new(
@@ -284,7 +285,7 @@ impl<'a> Visit<'a> {
         judged: &Judged<'_>,
         permit: &Permit,
         (method, uri, headers): (Method, &http::Uri, HeaderMap),
-        incoming: Incoming,
+        incoming: ClientBody,
     ) -> Result<Response<Body>, Denial> {
         let Some(client) = &judged.client else {
             return Err(Denial::new(Code::BadRequest, "the request has no host"));
@@ -317,7 +318,7 @@ impl<'a> Visit<'a> {
         let outbound = sealing.seal((method, uri, headers), body, permit)?;
         let write = self.interim;
         let heard = move |status, headers: &HeaderMap| {
-            pass_interim(gate.as_deref(), write, status, headers);
+            pass_interim((gate.as_deref(), write), hygiene, status, headers);
         };
         let terms = Terms {
             heard: &heard,
@@ -382,8 +383,8 @@ impl<'a> Visit<'a> {
 
 /// Passes an interim answer on, and lets a held body go when the app says `100 Continue`.
 fn pass_interim(
-    gate: Option<&Gate>,
-    write: Option<PassInterim<'_>>,
+    (gate, write): (Option<&Gate>, Option<PassInterim<'_>>),
+    hygiene: &Hygiene,
     status: StatusCode,
     headers: &HeaderMap,
 ) {
@@ -392,7 +393,11 @@ fn pass_interim(
         (StatusCode::CONTINUE, None, _) | (_, _, None) => {}
         (status, _, Some(write)) => {
             let mut clean = headers.clone();
-            crate::policy::headers::cleanse_answer(&mut clean);
+            cleanse_answer(&mut clean);
+            hygiene.hide_identity(&mut clean);
+            // RFC 9110 §8.6: it would speak of the final answer's body, and an HTTP/2 client may
+            // take it for this one's.
+            clean.remove(CONTENT_LENGTH);
             write(status, &clean);
         }
     }

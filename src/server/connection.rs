@@ -26,6 +26,7 @@ use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
 use crate::pipeline::serve::{PassInterim, Tunnel, Visitor, serve as answer};
 use crate::telemetry::Refused;
+use crate::upstream::incoming::ClientBody;
 
 /// How often a tunnel looks whether the wall clock has passed the end of its identity.
 const EXPIRY_CHECK: Duration = Duration::from_secs(10);
@@ -185,6 +186,8 @@ async fn one(
         }
     };
     let interim: Option<PassInterim<'_>> = takes_interim.is_some().then_some(&pass);
+    let (head, body) = request.into_parts();
+    let request = (head, ClientBody::Http1(body));
     let answer = answer(visitor, request, violation, interim).await;
     if let Some(exchange) = &exchange {
         exchange.answering(answer.status());

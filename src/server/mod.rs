@@ -8,7 +8,6 @@ mod kept;
 mod limits;
 mod redirect;
 mod socket;
-mod stall;
 mod worker;
 
 pub mod framing;

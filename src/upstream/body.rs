@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::error::BodyFault;
 use super::exchange::Exchange;
+use super::incoming::ClientBody;
 use crate::clock;
 use crate::policy::denial::Denial;
 use crate::policy::headers::{Hygiene, cleanse_trailers};
@@ -106,7 +106,7 @@ impl Gate {
 /// A client's body with its limits.
 #[derive(Debug)]
 pub struct Inbound {
-    incoming: Incoming,
+    incoming: ClientBody,
     left: u64,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -122,7 +122,7 @@ pub struct Inbound {
 impl Inbound {
     /// Takes the client's body: at most `limit` bytes, at most `idle` between two reads.
     #[must_use]
-    pub fn new(incoming: Incoming, limit: u64, idle: Duration, hygiene: Arc<Hygiene>) -> Self {
+    pub fn new(incoming: ClientBody, limit: u64, idle: Duration, hygiene: Arc<Hygiene>) -> Self {
         let progress = Arc::default();
         Self {
             incoming,

@@ -6,6 +6,7 @@ pub mod client;
 pub mod error;
 mod exchange;
 mod http1;
+pub mod incoming;
 pub mod outbound;
 pub mod pool;
 pub mod server;
