@@ -75,7 +75,7 @@ fn missing<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
 /// Every key of every table of the file, by the table's type in `src/config/raw`.
 fn keys() -> BTreeMap<String, Vec<String>> {
     let mut tables = BTreeMap::new();
-    for file in ["mod", "doors", "auth", "route"] {
+    for file in ["mod", "doors", "auth", "session", "directory", "route"] {
         let source = read(&format!("src/config/raw/{file}.rs"));
         for table in source.split("\ntable! {").skip(1) {
             let table = table.split("\n}\n").next().unwrap();
@@ -267,9 +267,13 @@ fn folder() -> tempfile::TempDir {
 fn each_whole_example_loads() {
     let folder = folder();
     let secret = "an-example-secret-of-more-than-32-bytes";
-    let environment: BTreeMap<String, String> = ["DJANGO_SECRET_KEY", "JWT_SECRET_KEY"]
-        .map(|name| (name.to_owned(), secret.to_owned()))
-        .into();
+    let environment: BTreeMap<String, String> = [
+        ("DJANGO_SECRET_KEY", secret),
+        ("JWT_SECRET_KEY", secret),
+        ("DATABASE_URL", "postgres://app:password@127.0.0.1/app"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
     let mut examples = blocks(&readme(), "toml");
     examples.push(read("gateway.toml"));
     assert!(examples.len() >= 3);

@@ -247,7 +247,17 @@ fn the_example_at_the_root_of_the_project_holds_no_mistake() {
 }
 
 #[test]
-/// The example of the contract, without what later versions bring.
+fn the_seed_of_the_fuzz_target_holds_no_mistake() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/config/example.toml");
+    let seed = std::fs::read_to_string(seed).unwrap();
+    let (_, text) = seed.split_once('\n').unwrap();
+    let loaded = good(text);
+    assert_eq!(loaded.settings.authenticators.len(), 5);
+    assert_eq!(loaded.settings.directories.len(), 3);
+}
+
+#[test]
+/// The example of the contract, but for what later versions bring (`health`).
 fn the_contracts_example_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("certs")).unwrap();
@@ -271,6 +281,17 @@ servers = ["http://127.0.0.1:8000"]
 type   = "jwt"
 preset = "simplejwt"
 secret = { env = "KEY" }
+directory = "edms"
+
+[auth.edms-session]
+type      = "django-session"
+secret    = { env = "KEY" }
+database  = { env = "DATABASE_URL" }
+directory = "edms"
+
+[directory.edms]
+type     = "django"
+database = { env = "DATABASE_URL" }
 
 [cors.web]
 origins     = ["https://tiktrue.com", "https://*.tiktrue.com", "http://localhost:3000"]
@@ -279,7 +300,7 @@ credentials = true
 [[route]]
 path     = "/api/v1/backup/{*rest}"
 upstream = "edms"
-auth     = ["edms-token"]
+auth     = ["edms-token", "edms-session"]
 roles    = ["staff"]
 cors     = "web"
 
@@ -294,10 +315,12 @@ as      = { user = "7", roles = ["technician"] }
 answer  = { status = 403, code = "role_missing" }
 "#;
     let file = folder.path().join("gateway.toml");
+    let address = [("DATABASE_URL", "postgres://edms:hunter2@db.example/edms")];
     let loaded =
-        load_text(&file, text, &environment(&[])).unwrap_or_else(|report| panic!("{report}"));
+        load_text(&file, text, &environment(&address)).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.settings.watched.len(), 3);
+    assert!(!format!("{loaded:?}").contains("hunter2"));
     let certificate = &loaded.settings.tls.certificates[0];
     assert_eq!(certificate.key, folder.path().join("certs/app.key"));
 }
@@ -327,7 +350,7 @@ proptest! {
 
     #[test]
     fn any_environment_is_loaded_or_refused(
-        name in "PORTCULLIS_(SERVER|AUTH|ROUTE|TLS|UPSTREAM)__[A-Z_]{0,12}",
+        name in "PORTCULLIS_(SERVER|AUTH|DIRECTORY|ROUTE|TLS|UPSTREAM)__[A-Z_]{0,12}",
         value in "\\PC{0,60}",
     ) {
         let _ = load_with(GOOD, &[(&name, &value)]).map_err(|report| report.to_string());
@@ -348,6 +371,27 @@ proptest! {
     ) {
         let _ = load_with(&format!("{GOOD}\n[[route]]\n{key} = {value}\n"), &[]);
         let _ = load_with(&format!("{GOOD}\n[auth.more]\ntype = \"jwt\"\n{key} = {value}\nsecret = {value}\nrequire = {value}\nsources = {value}\n"), &[]);
+    }
+
+    #[test]
+    fn any_value_for_any_key_of_sessions_and_directories_is_taken_or_refused(
+        kind in prop::sample::select(vec![
+            "auth.more:django-session", "auth.more:flask-session", "auth.more:flask-cookie", "auth.more:forward",
+            "directory.more:django", "directory.more:sql", "directory.more:endpoint",
+        ]),
+        key in prop::sample::select(vec![
+            "secret", "backend", "database", "redis", "key_prefix", "key_version", "cookie", "table", "cache",
+            "lifetime", "time_zone", "directory", "store", "signer", "identity", "url", "send", "timeout",
+            "identity_headers", "user_table", "roles", "query", "user", "active",
+        ]),
+        value in prop::sample::select(vec![
+            "1", "-1", "1.5", "nan", "true", "\"\"", "\"x\"", "[]", "{}", "[[]]", "[1]", "[\"\"]", "{ user = 1 }",
+            "{ user = [] }", "{ env = \"KEY\" }", "{ file = \"..\" }", "\"sqlite:\"", "\"redis://\"", "\"1s\"",
+            "\"column:\"", "\"/~\"", "\"\\u0000\"", "1979-05-27",
+        ]),
+    ) {
+        let (table, kind) = kind.split_once(':').unwrap();
+        let _ = load_with(&format!("{GOOD}\n[{table}]\ntype = \"{kind}\"\n{key} = {value}\n"), &[]);
     }
 }
 
