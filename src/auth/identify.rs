@@ -20,6 +20,7 @@ use crate::policy::denial::{Challenge, Code, Denial};
 use crate::policy::identity::Caller;
 use crate::policy::requirement::Admission;
 use crate::policy::route::AuthenticatorId;
+use crate::telemetry::secret_change;
 
 /// One authenticator's answer, before anything is waited for.
 enum Answer<'a, 'r> {
@@ -140,11 +141,13 @@ impl Authenticators {
                     (source, Err(code), false, Cow::Owned(words))
                 }
             };
+            let mark = mark_of(outcome, source, request);
             attempt.tries.push(Try {
                 authenticator: id,
                 source,
                 outcome,
                 reused,
+                mark,
                 words,
             });
         }
@@ -321,6 +324,18 @@ impl Authenticators {
             Some(note) => denial.note(note),
             None => denial,
         }
+    }
+}
+
+/// The bit of a credential whose signature failed; 0 for every other.
+fn mark_of(outcome: Result<(), Code>, source: Option<&Source>, request: &Request<'_>) -> u64 {
+    if !outcome.is_err_and(secret_change::is_signature_failure) {
+        return 0;
+    }
+    let found = source.map(|source| credential::find(source, request));
+    match found {
+        Some(Ok(Some(credential))) => secret_change::mark(credential.as_bytes()),
+        Some(Ok(None) | Err(_)) | None => 0,
     }
 }
 
