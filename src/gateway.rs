@@ -256,6 +256,7 @@ impl Probe for Gateway {
             servers: servers.collect(),
             jwks: jwks.collect(),
             certificates: certificates.collect(),
+            stores: Vec::new(),
             cached_verdicts: gate.authenticators.remembered(),
         }
     }

@@ -27,6 +27,7 @@ impl Dashboard<'_> {
         self.routes(&mut page);
         self.servers(&mut page);
         self.certificates(&mut page);
+        self.stores(&mut page);
         self.refusals(&mut page);
         page.markup("</body></html>\n");
         page.into_string()
@@ -49,12 +50,17 @@ impl Dashboard<'_> {
             },
         ));
         page.markup("</p>\n");
+        for known in &status.secret_changes {
+            page.markup("<p class=\"alarm\" role=\"alert\">")
+                .text(&known.question)
+                .markup("</p>\n");
+        }
         for warning in &status.warnings {
             page.markup("<p class=\"warning\">")
                 .text(warning)
                 .markup("</p>\n");
         }
-        if status.warnings.is_empty() {
+        if status.warnings.is_empty() && status.secret_changes.is_empty() {
             page.markup("<p class=\"fine\">Nothing needs attention.</p>\n");
         }
     }
@@ -146,6 +152,34 @@ impl Dashboard<'_> {
             ["Authenticator", "Keys", "Fetched", "Failures", "Problem"],
             rows,
         );
+    }
+
+    fn stores(&self, page: &mut Html) {
+        if self.status.stores.is_empty() {
+            return;
+        }
+        let columns = [
+            "Store",
+            "Kind",
+            "State",
+            "Answered",
+            "Failed",
+            "Milliseconds an answer",
+            "Problem",
+        ];
+        let rows = self.status.stores.iter().map(|known| {
+            let mean = known.mean_ms.map(|mean| format!("{mean:.1}"));
+            [
+                known.store.clone(),
+                known.kind.to_owned(),
+                if known.is_up() { "answers" } else { "OUT" }.to_owned(),
+                known.answered.to_string(),
+                known.failed.to_string(),
+                mean.unwrap_or_default(),
+                known.problem.clone().unwrap_or_default(),
+            ]
+        });
+        page.table("Stores of sessions and users", columns, rows);
     }
 
     fn refusals(&self, page: &mut Html) {

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use inspect::{Inspect, RouteRow};
-pub use status::{CertificateRow, Configuration, JwksRow, Status};
+pub use status::{CertificateRow, Configuration, JwksRow, SecretChangeRow, Status, StoreRow};
 
 use crate::gateway::Gateway;
 use crate::telemetry::{Door, Metrics};

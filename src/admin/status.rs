@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::telemetry::{CertificateReading, JwksReading, Metrics, Reading, ServerReading};
+use crate::telemetry::{
+    CertificateReading, JwksReading, Metrics, Reading, SecretChange, ServerReading, StoreReading,
+};
 
 /// From this many days before its end a certificate is worth a warning.
 const CERTIFICATE_WARNING_DAYS: i64 = 14;
@@ -25,12 +27,16 @@ pub struct Status {
     pub draining: bool,
     /// The configuration in force.
     pub configuration: Configuration,
+    /// Secrets that seem to have changed: what to look at before all else.
+    pub secret_changes: Vec<SecretChangeRow>,
     /// What someone should look at.
     pub warnings: Vec<String>,
     /// Certificates served.
     pub certificates: Vec<CertificateRow>,
     /// Keys that come by URL.
     pub jwks: Vec<JwksRow>,
+    /// Stores of sessions and users.
+    pub stores: Vec<StoreRow>,
     /// Servers of the apps.
     pub servers: Vec<ServerReading>,
 }
@@ -72,6 +78,34 @@ pub struct JwksRow {
     pub problem: Option<String>,
 }
 
+/// A secret that seems to have changed.
+#[derive(Debug, Serialize)]
+pub struct SecretChangeRow {
+    /// The authenticator whose credentials fail.
+    pub authenticator: String,
+    /// Since when.
+    pub since: String,
+    /// What an operator is asked, and what to do.
+    pub question: String,
+}
+
+/// A store of sessions or users.
+#[derive(Debug, Serialize)]
+pub struct StoreRow {
+    /// For whom it is asked.
+    pub store: String,
+    /// What it is.
+    pub kind: &'static str,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Questions that were not.
+    pub failed: u64,
+    /// Milliseconds that an answer took, on average; `null` while there was none.
+    pub mean_ms: Option<f64>,
+    /// What was wrong with the last question.
+    pub problem: Option<String>,
+}
+
 /// What a status is made from.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
@@ -82,6 +116,7 @@ pub(super) struct Facts<'a> {
     pub(super) draining: bool,
     /// Labels of the routes that only observe.
     pub(super) observing: Vec<&'a str>,
+    pub(super) secret_changes: Vec<SecretChange>,
     pub(super) reading: Reading,
 }
 
@@ -97,6 +132,7 @@ impl Status {
             last_reload_worked: metrics.last_reload_worked(),
             draining,
             observing: observing.map(|count| &*count.route).collect(),
+            secret_changes: metrics.secret_changes(),
             reading: metrics.reading(),
         })
     }
@@ -107,28 +143,34 @@ impl Status {
             servers,
             jwks,
             certificates,
+            stores,
             ..
         } = facts.reading;
+        let stores: Vec<_> = stores.into_iter().map(StoreRow::of).collect();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now: facts.now.to_string(),
             started: facts.started.to_string(),
-            ready: !facts.draining,
+            ready: !facts.draining && stores.iter().all(StoreRow::is_up),
             draining: facts.draining,
             configuration: Configuration {
                 loaded: facts.loaded.to_string(),
                 last_reload_worked: facts.last_reload_worked,
             },
+            secret_changes: (facts.secret_changes.iter())
+                .map(SecretChangeRow::of)
+                .collect(),
             warnings,
             certificates: (certificates.into_iter())
                 .map(|known| CertificateRow::of(known, facts.now))
                 .collect(),
             jwks: jwks.into_iter().map(JwksRow::of).collect(),
+            stores,
             servers,
         }
     }
 
-    /// What `/ready` tells. Anyone may ask, so it names nothing.
+    /// What `/ready` tells. Anyone may ask, so it names nothing but the stores that do not answer.
     ///
     /// Keys that were never loaded do not make the gateway unready: routes that need none of them
     /// work, and those that do answer `auth_unavailable`. A reload that was refused does not either:
@@ -140,6 +182,10 @@ impl Status {
             configuration_loaded: true,
             last_reload_worked: self.configuration.last_reload_worked,
             jwks_loaded: self.jwks.iter().all(|set| set.age_s.is_some()),
+            stores_out: (self.stores.iter())
+                .filter(|known| !known.is_up())
+                .map(|known| known.store.clone())
+                .collect(),
         }
     }
 }
@@ -153,6 +199,8 @@ pub(super) struct Readiness {
     pub(super) configuration_loaded: bool,
     pub(super) last_reload_worked: bool,
     pub(super) jwks_loaded: bool,
+    /// Stores that did not answer their last question.
+    pub(super) stores_out: Vec<String>,
 }
 
 impl CertificateRow {
@@ -175,6 +223,36 @@ impl JwksRow {
             failures: known.failures,
             problem: known.problem,
         }
+    }
+}
+
+impl SecretChangeRow {
+    fn of(known: &SecretChange) -> Self {
+        Self {
+            question: known.question(),
+            authenticator: known.authenticator.to_string(),
+            since: known.since.to_string(),
+        }
+    }
+}
+
+impl StoreRow {
+    fn of(known: StoreReading) -> Self {
+        let answered = u32::try_from(known.answered).unwrap_or(u32::MAX);
+        let mean = known.spent.checked_div(answered);
+        Self {
+            store: known.name.to_string(),
+            kind: known.kind,
+            answered: known.answered,
+            failed: known.failed,
+            mean_ms: mean.map(|mean| mean.as_secs_f64() * 1e3),
+            problem: known.problem,
+        }
+    }
+
+    /// Whether it answered its last question.
+    pub(super) const fn is_up(&self) -> bool {
+        self.problem.is_none()
     }
 }
 
@@ -217,6 +295,14 @@ fn warnings(facts: &Facts<'_>) -> Vec<String> {
             found.push(format!("The keys of {name} cannot be refreshed: {why}"));
         }
     }
+    for store in &facts.reading.stores {
+        if let Some(why) = &store.problem {
+            let (name, kind) = (&store.name, store.kind);
+            found.push(format!(
+                "The store of {name} ({kind}) does not answer: {why}"
+            ));
+        }
+    }
     for server in facts.reading.servers.iter().filter(|server| !server.up) {
         found.push(format!("{} ({}) is out.", server.server, server.upstream));
     }
@@ -239,6 +325,7 @@ mod tests {
             last_reload_worked: true,
             draining: false,
             observing: Vec::new(),
+            secret_changes: Vec::new(),
             reading: Reading::default(),
         }
     }
@@ -314,6 +401,49 @@ mod tests {
             })
             .contains("cannot be refreshed")
         );
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_makes_the_gateway_unready_and_is_named() {
+        let store = |name: &str, problem: Option<&str>| StoreReading {
+            name: name.into(),
+            kind: "postgres",
+            answered: 4,
+            failed: 1,
+            spent: Duration::from_millis(6),
+            problem: problem.map(str::to_owned),
+        };
+        let with = |problem| Facts {
+            reading: Reading {
+                stores: vec![store("auth.edms", None), store("directory.edms", problem)],
+                ..Reading::default()
+            },
+            ..facts()
+        };
+        let status = Status::compose(with(Some("connection refused")));
+        let readiness = status.readiness();
+        assert!(!readiness.ready && readiness.stores_out == ["directory.edms"]);
+        assert!(status.warnings[0].contains("directory.edms (postgres) does not answer"));
+        assert_eq!(status.stores[0].mean_ms, Some(1.5));
+        let status = Status::compose(with(None));
+        assert!(status.readiness().ready && status.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_secret_that_seems_to_have_changed_is_asked_about_and_nobody_is_sent_away() {
+        let status = Status::compose(Facts {
+            secret_changes: vec![SecretChange {
+                authenticator: "token".into(),
+                since: NOW,
+            }],
+            ..facts()
+        });
+        let row = &status.secret_changes[0];
+        assert!(
+            row.question
+                .contains("was SECRET_KEY changed at 03:04:05 UTC")
+        );
+        assert!(status.readiness().ready);
     }
 
     #[test]

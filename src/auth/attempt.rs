@@ -60,6 +60,9 @@ pub struct Try<'a> {
     pub outcome: Result<(), Code>,
     /// Whether the verdict was known from before.
     pub reused: bool,
+    /// Where its signature failed, one bit chosen by the credential; else 0
+    /// ([`mark`](crate::telemetry::secret_change::mark)).
+    pub mark: u64,
     /// The same in words, for `explain` and `why`.
     pub words: Cow<'static, str>,
 }

@@ -7,84 +7,25 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::{COOKIE, SET_COOKIE};
 use smallvec::SmallVec;
 
 use crate::auth::ask::Carried;
 
+use crate::auth::answer::{Answer, Asked, Held, Pending, checked_token, held};
 use crate::auth::attempt::{Attempt, Request, Try};
 use crate::auth::authenticators::{Authenticators, Certificates, Kind, Reader};
 use crate::auth::credential::{self, Found};
 use crate::auth::forward::ForwardReader;
 use crate::auth::inspect::in_words;
-use crate::auth::question::{Learned, Question};
+use crate::auth::question::Learned;
 use crate::auth::session_reader::SessionReader;
-use crate::auth::token::{Checked, Keys, Lack, TokenReader};
 use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::clock::Timestamp;
 use crate::config::settings::Source;
 use crate::policy::denial::{Challenge, Code, Denial};
-use crate::policy::identity::Caller;
 use crate::policy::requirement::Admission;
 use crate::policy::route::AuthenticatorId;
-
-/// One authenticator's answer, before anything is waited for.
-enum Answer<'a, 'r> {
-    Absent,
-    Valid(Held<'a>),
-    Refused(Denial, Option<&'a Source>),
-    /// Only waiting will tell.
-    Waits(Pending<'a, 'r>),
-}
-
-/// A credential that holds.
-struct Held<'a> {
-    caller: Arc<Caller>,
-    source: Option<&'a Source>,
-    reused: bool,
-    /// What a session's verdict stands under, so that it can be forgotten.
-    session: Option<VerdictKey>,
-}
-
-/// A credential whose verdict takes time, and what it waits for.
-enum Pending<'a, 'r> {
-    /// A key that a fetch may bring.
-    Key {
-        source: &'a Source,
-        token: Cow<'r, str>,
-        lack: Lack,
-    },
-    /// A password's slow hash.
-    Hash(Cow<'r, str>),
-    /// A session that is kept elsewhere, or whose user is.
-    Session {
-        source: &'a Source,
-        cookie: Cow<'r, str>,
-        key: VerdictKey,
-    },
-    /// The app that says who it is.
-    App { carried: Carried, key: VerdictKey },
-    /// The user whom a credential names that holds by itself.
-    User { held: Held<'a>, key: VerdictKey },
-}
-
-impl<'a> Pending<'a, '_> {
-    fn source(&self) -> Option<&'a Source> {
-        match self {
-            Self::Key { source, .. } | Self::Session { source, .. } => Some(*source),
-            Self::User { held, .. } => held.source,
-            Self::Hash(_) | Self::App { .. } => None,
-        }
-    }
-
-    /// Whether credentials that come later in the list may decide before it: an issuer that hangs
-    /// holds up nobody who has another one. What the app's own stores say is waited for in turn, so
-    /// that it does not hang on what is remembered who the caller is.
-    fn may_be_overtaken(&self) -> bool {
-        matches!(self, Self::Key { .. } | Self::Hash(_))
-    }
-}
+use crate::telemetry::secret_change;
 
 impl Authenticators {
     /// Tries authenticators in order; the first with a valid credential gives the caller.
@@ -203,11 +144,13 @@ impl Authenticators {
                     (source, Err(code), false, Cow::Owned(words))
                 }
             };
+            let mark = mark_of(outcome, source, request);
             attempt.tries.push(Try {
                 authenticator: id,
                 source,
                 outcome,
                 reused,
+                mark,
                 words,
             });
         }
@@ -245,7 +188,7 @@ impl Authenticators {
                 Some((source, Err(denial))) => Answer::Refused(denial, Some(source)),
                 Some((source, Ok(credential))) => {
                     let checked = token.check(&credential, self.verdicts(), self.names(), now);
-                    answer(token, checked, source, credential, request)
+                    checked_token(token, checked, source, credential, request)
                 }
             },
             Kind::ApiKey(keys) => match first_of(&keys.sources, request) {
@@ -342,7 +285,7 @@ impl Authenticators {
     }
 
     /// A credential that holds by itself, and the user it names, where a directory knows more.
-    fn with_user<'a, 'r>(
+    pub(super) fn with_user<'a, 'r>(
         &self,
         reader: &'a Reader,
         held: Held<'a>,
@@ -415,151 +358,6 @@ impl Authenticators {
         }
     }
 
-    /// Waits until an answer is none that waits.
-    async fn settle<'a, 'r>(
-        &self,
-        reader: &'a Arc<Reader>,
-        answer: Answer<'a, 'r>,
-        request: &Request<'_>,
-        now: Timestamp,
-    ) -> Answer<'a, 'r> {
-        let first = match answer {
-            Answer::Waits(pending) => self.wait(reader, pending, request, now).await,
-            settled @ (Answer::Absent | Answer::Valid(_) | Answer::Refused(..)) => return settled,
-        };
-        // A key or a hash may have come, and then the user is still to be looked up.
-        match first {
-            Answer::Waits(pending) => self.wait(reader, pending, request, now).await,
-            settled @ (Answer::Absent | Answer::Valid(_) | Answer::Refused(..)) => settled,
-        }
-    }
-
-    async fn wait<'a, 'r>(
-        &self,
-        reader: &'a Arc<Reader>,
-        pending: Pending<'a, 'r>,
-        request: &Request<'_>,
-        now: Timestamp,
-    ) -> Answer<'a, 'r> {
-        let settled = match (&reader.kind, pending) {
-            (
-                Kind::Token(token),
-                Pending::Key {
-                    source,
-                    token: text,
-                    lack,
-                },
-            ) => {
-                let checked = self.wait_for_keys(token, &text, lack, now).await;
-                answer(token, checked, source, Cow::Borrowed(""), request)
-            }
-            (Kind::Basic(basic), Pending::Hash(credential)) => {
-                let verified = basic.verify(&credential, self.verdicts(), self.names(), now);
-                match verified.await {
-                    Ok(caller) => held(caller, None, false),
-                    Err(denial) => Answer::Refused(denial, None),
-                }
-            }
-            (
-                _,
-                Pending::Session {
-                    source,
-                    cookie,
-                    key,
-                },
-            ) => {
-                let question = self.question(reader, key, now);
-                let carried = Carried::credentials(request);
-                let cookie = cookie.into_owned();
-                let looked_up = self
-                    .flights()
-                    .join(key, move || question.about_session(cookie, carried));
-                return concluded(looked_up.await, Some(source), Some(key));
-            }
-            (_, Pending::App { carried, key }) => {
-                let question = self.question(reader, key, now);
-                let looked_up = self.flights().join(key, move || question.of_app(carried));
-                return concluded(looked_up.await, None, None);
-            }
-            (_, Pending::User { held, key }) => {
-                let question = self.question(reader, key, now);
-                let carried = Carried::credentials(request);
-                let looked_up = self
-                    .flights()
-                    .join(key, move || question.about_user(held.caller, carried));
-                return concluded(looked_up.await, held.source, None);
-            }
-            (
-                Kind::Token(_)
-                | Kind::ApiKey(_)
-                | Kind::Basic(_)
-                | Kind::Certificate(_)
-                | Kind::Session(_)
-                | Kind::Forward(_),
-                Pending::Key { .. } | Pending::Hash(_),
-            ) => Answer::Absent,
-        };
-        match settled {
-            Answer::Valid(held) => self.with_user(reader, held, request, now),
-            Answer::Absent | Answer::Refused(..) | Answer::Waits(_) => settled,
-        }
-    }
-
-    fn question(&self, reader: &Arc<Reader>, key: VerdictKey, now: Timestamp) -> Question {
-        Question {
-            reader: Arc::clone(reader),
-            names: Arc::clone(self.names()),
-            verdicts: Arc::clone(self.verdicts()),
-            key,
-            now,
-        }
-    }
-
-    /// Forgets the verdict of a session whose cookie the app has just set anew or taken away, so
-    /// that a sign-out holds here at once.
-    pub fn forget(&self, attempt: &Attempt<'_>, answer: &HeaderMap) {
-        let Some(key) = &attempt.session else {
-            return;
-        };
-        let sets = |name: &str| {
-            answer.get_all(SET_COOKIE).iter().any(|line| {
-                line.as_bytes()
-                    .strip_prefix(name.as_bytes())
-                    .is_some_and(|rest| rest.first() == Some(&b'='))
-            })
-        };
-        let readers = self.readers().iter();
-        let touched = readers.filter_map(|reader| match &reader.kind {
-            Kind::Session(session) => Some(session.cookie()),
-            Kind::Token(_)
-            | Kind::ApiKey(_)
-            | Kind::Basic(_)
-            | Kind::Certificate(_)
-            | Kind::Forward(_) => None,
-        });
-        if answer.contains_key(SET_COOKIE) && touched.into_iter().any(sets) {
-            self.verdicts().forget(key);
-        }
-    }
-
-    async fn wait_for_keys(
-        &self,
-        reader: &TokenReader,
-        token: &str,
-        lack: Lack,
-        now: Timestamp,
-    ) -> Checked {
-        let Keys::Fetched(jwks) = &reader.keys else {
-            return Checked::Refused(reader.key_unknown(token));
-        };
-        jwks.await_change(lack).await;
-        match reader.check(token, self.verdicts(), self.names(), now) {
-            Checked::Waits(Lack::Set) => Checked::Refused(jwks.unavailable()),
-            Checked::Waits(Lack::Key) => Checked::Refused(reader.key_unknown(token)),
-            decided @ (Checked::Valid { .. } | Checked::Refused(_)) => decided,
-        }
-    }
-
     /// The places that hold a credential other than the one that made the caller.
     fn unchecked(
         &self,
@@ -624,49 +422,15 @@ impl Authenticators {
     }
 }
 
-/// One authenticator that was asked, and what it said.
-type Asked<'a, 'r> = (AuthenticatorId, &'a Arc<Reader>, Answer<'a, 'r>);
-
-fn held<'a, 'r>(caller: Arc<Caller>, source: Option<&'a Source>, reused: bool) -> Answer<'a, 'r> {
-    Answer::Valid(Held {
-        caller,
-        source,
-        reused,
-        session: None,
-    })
-}
-
-/// What a lookup came to.
-fn concluded<'a, 'r>(
-    looked_up: Result<Arc<Caller>, Denial>,
-    source: Option<&'a Source>,
-    session: Option<VerdictKey>,
-) -> Answer<'a, 'r> {
-    match looked_up {
-        Ok(caller) => Answer::Valid(Held {
-            caller,
-            source,
-            reused: false,
-            session,
-        }),
-        Err(denial) => Answer::Refused(denial, source),
+/// The bit of a credential whose signature failed; 0 for every other.
+fn mark_of(outcome: Result<(), Code>, source: Option<&Source>, request: &Request<'_>) -> u64 {
+    if !outcome.is_err_and(secret_change::is_signature_failure) {
+        return 0;
     }
-}
-
-impl Reader {
-    /// Whether a browser may have sent the credential by itself, as it sends cookies.
-    fn is_by_cookie(&self, source: Option<&Source>, request: &Request<'_>) -> bool {
-        match &self.kind {
-            // The app may have gone by the cookie, whatever else it was shown.
-            Kind::Forward(forward) => {
-                forward.settings.send.contains(&COOKIE) && request.headers.contains_key(COOKIE)
-            }
-            Kind::Token(_)
-            | Kind::ApiKey(_)
-            | Kind::Basic(_)
-            | Kind::Certificate(_)
-            | Kind::Session(_) => matches!(source, Some(Source::Cookie(_))),
-        }
+    let found = source.map(|source| credential::find(source, request));
+    match found {
+        Some(Ok(Some(credential))) => secret_change::mark(credential.as_bytes()),
+        Some(Ok(None) | Err(_)) | None => 0,
     }
 }
 
@@ -679,27 +443,4 @@ fn first_of<'a, 'r>(
         let found: Found<'r> = credential::find(source, request);
         found.transpose().map(|credential| (source, credential))
     })
-}
-
-fn answer<'a, 'r>(
-    reader: &TokenReader,
-    checked: Checked,
-    source: &'a Source,
-    credential: Cow<'r, str>,
-    request: &Request<'_>,
-) -> Answer<'a, 'r> {
-    match checked {
-        Checked::Valid { caller, reused } => {
-            match reader.check_double_submit(source, &caller, request) {
-                Ok(()) => held(caller, Some(source), reused),
-                Err(denial) => Answer::Refused(denial, Some(source)),
-            }
-        }
-        Checked::Refused(denial) => Answer::Refused(denial, Some(source)),
-        Checked::Waits(lack) => Answer::Waits(Pending::Key {
-            source,
-            token: credential,
-            lack,
-        }),
-    }
 }

@@ -7,6 +7,7 @@
 //!
 //! Could not find out is `auth_unavailable`; it is never a refusal of the caller and never a pass.
 
+mod answer;
 mod api_key;
 mod ask;
 mod assertion;
@@ -31,6 +32,7 @@ pub mod ports;
 mod question;
 mod session;
 mod session_reader;
+mod settle;
 mod token;
 mod verdicts;
 mod words;

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::reload::watch::FileWatch;
 use crate::reload::{self, Reloader};
-use crate::telemetry::{LogGuard, Metrics, Probe, log};
+use crate::telemetry::{LogGuard, Metrics, Probe, SecretWatch, log};
 use crate::{admin, server};
 
 /// How long the admin address stays up after the last request, so that a probe sees the 503.
@@ -116,6 +116,7 @@ async fn keep(
     ));
     let serving = bound.serve(gateway, gateway.snapshot().settings.server.workers)?;
     let mut watchdog = tokio::time::interval(WATCHDOG);
+    let mut secrets = SecretWatch::new(clock::monotonic());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     ready();
     loop {
@@ -131,6 +132,7 @@ async fn keep(
                 files.replace(reloader.watched());
             }
             _ = watchdog.tick() => {
+                secrets.look(&gateway.metrics, clock::monotonic(), clock::now());
                 if serving.is_broken() {
                     return Err("a worker ended; see the log".into());
                 }

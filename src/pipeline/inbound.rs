@@ -5,15 +5,18 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
 use super::body::Body;
 use super::respond::REFUSED_BY;
+use crate::clock::Timestamp;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::Scheme;
 use crate::policy::headers::cleanse_answer;
+use crate::policy::set_cookie::Repairs;
 use crate::policy::websocket::{self, Handshake};
 use crate::upstream::client::{Answer, AnswerOr};
 use crate::upstream::outbound::STICKY_COOKIE;
 use crate::upstream::tunnel::Handover;
 
 /// Makes the client's answer of the app's, and gives the connection back where it is a tunnel now.
+/// The app's cookies are repaired; the gateway's own, which is added after, is whole.
 ///
 /// # Errors
 ///
@@ -22,11 +25,13 @@ pub(super) fn accept(
     answer: Answer,
     handshake: Option<&Handshake>,
     scheme: Scheme,
+    (repairs, now): (&Repairs, Timestamp),
 ) -> Result<(Response<Body>, Option<Box<Handover>>), Denial> {
     let (mut head, body) = answer.response.into_parts();
     let switches =
         head.status == StatusCode::SWITCHING_PROTOCOLS && websocket::is_switch(&head.headers);
     cleanse_answer(&mut head.headers);
+    repairs.apply(&mut head.headers, now);
     head.version = Version::HTTP_11;
     if let Some(id) = answer.sticky {
         // Over plain http a browser would drop a cookie that says Secure.

@@ -126,6 +126,9 @@ impl Report {
         for one in judged.attempt.iter().flat_map(|attempt| &attempt.tries) {
             if let Some(metrics) = gate.metrics.authenticator(one.authenticator) {
                 metrics.verdict(one.outcome, one.reused);
+                if one.mark != 0 {
+                    metrics.mark(one.mark);
+                }
             }
         }
         let objected = seen.denial.as_ref().or(judged.overlooked.as_ref());

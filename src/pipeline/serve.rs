@@ -335,8 +335,12 @@ impl<'a> Visit<'a> {
         let answer = sent.map_err(|error| error.denial())?;
         self.server = Some(Arc::clone(&answer.server.settings.label));
         self.retries = answer.retries;
-        let (mut answer, tunnel) =
-            inbound::accept(answer, judged.handshake.as_ref(), client.scheme)?;
+        let (mut answer, tunnel) = inbound::accept(
+            answer,
+            judged.handshake.as_ref(),
+            client.scheme,
+            (&upstream.cookies, self.now),
+        )?;
         self.gate.policy.hygiene.hide_identity(answer.headers_mut());
         if let Some(attempt) = &judged.attempt {
             let authenticators = &self.gate.authenticators;

@@ -22,6 +22,7 @@ mod reserved;
 pub mod route;
 pub mod routes;
 pub mod security_headers;
+pub mod set_cookie;
 pub mod websocket;
 
 use http::HeaderName;

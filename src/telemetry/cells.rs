@@ -139,6 +139,12 @@ impl CodeCounters {
         }
     }
 
+    /// How often a code was counted.
+    pub fn get(&self, code: Code) -> u64 {
+        let cell = self.0.get().and_then(|cells| cells.get(code as usize));
+        cell.map_or(0, Counter::get)
+    }
+
     /// The codes that were counted, and how often.
     pub fn read(&self) -> impl Iterator<Item = (Code, u64)> + '_ {
         let cells = self.0.get().map(|cells| &**cells).unwrap_or_default();

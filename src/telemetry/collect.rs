@@ -11,7 +11,7 @@ use crate::telemetry::cells::Observed;
 use crate::telemetry::metrics::{Door, Refused, Shared};
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
-use crate::telemetry::reading::Reading;
+use crate::telemetry::reading::{Reading, StoreReading};
 use crate::telemetry::tables::{RouteMetrics, Tables};
 
 /// Collects everything of [`names::ALL`].
@@ -252,6 +252,11 @@ fn auth(page: &mut Page, tables: &Tables) {
             samples.add(&[&known.label], known.reused.get());
         }
     });
+    page.add(&names::SECRET_CHANGE_SUSPECTED, |samples| {
+        for known in &tables.authenticators {
+            samples.add(&[&known.label], known.suspected().is_some());
+        }
+    });
     page.add(&names::PREFLIGHTS, |samples| {
         for rule in &tables.preflights {
             samples.add(&[&rule.label, "allowed"], rule.allowed.get());
@@ -321,12 +326,33 @@ fn reading(page: &mut Page, reading: &Reading) {
     });
     jwks(&names::JWKS_FAILURES, &|set| Some(set.failures.float()));
     jwks(&names::JWKS_KEYS, &|set| Some(set.keys.float()));
+    stores(page, &reading.stores);
     page.add(&names::CERTIFICATE_NOT_AFTER, |samples| {
         for certificate in &reading.certificates {
             samples.add(&[&certificate.file], certificate.not_after.unix_seconds());
         }
     });
     page.one(&names::VERDICTS_CACHED, reading.cached_verdicts);
+}
+
+/// The stores of sessions and users.
+fn stores(page: &mut Page, stores: &[StoreReading]) {
+    page.add(&names::STORE_QUESTIONS, |samples| {
+        for store in stores {
+            samples.add(&[&store.name, "answered"], store.answered);
+            samples.add(&[&store.name, "failed"], store.failed);
+        }
+    });
+    page.add(&names::STORE_SECONDS, |samples| {
+        for store in stores {
+            samples.add(&[&store.name], store.spent.as_secs_f64());
+        }
+    });
+    page.add(&names::STORE_UP, |samples| {
+        for store in stores {
+            samples.add(&[&store.name], store.problem.is_none());
+        }
+    });
 }
 
 /// The gateway itself.
@@ -411,6 +437,14 @@ mod tests {
                     file: "certs/app.pem".to_owned(),
                     names: vec!["app.example.com".to_owned()],
                     not_after: Timestamp::from_unix_seconds(1_800_000_000),
+                }],
+                stores: vec![StoreReading {
+                    name: "directory.edms".into(),
+                    kind: "postgres",
+                    answered: 9,
+                    failed: 1,
+                    spent: Duration::from_millis(1_500),
+                    problem: Some("connection refused".to_owned()),
                 }],
                 cached_verdicts: 7,
             }
@@ -502,6 +536,11 @@ mod tests {
             r#"portcullis_connections_accepted_total{listener="https"} 1"#,
             r#"portcullis_upstream_failures_total{upstream="edms",server="http://127.0.0.1:8000"} 2"#,
             r#"portcullis_jwks_keys{authenticator="idp"} 2"#,
+            r#"portcullis_store_questions_total{store="directory.edms",outcome="answered"} 9"#,
+            r#"portcullis_store_questions_total{store="directory.edms",outcome="failed"} 1"#,
+            r#"portcullis_store_seconds_total{store="directory.edms"} 1.5"#,
+            r#"portcullis_store_up{store="directory.edms"} 0"#,
+            r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
             r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,
             r#"portcullis_config_reloads_total{result="failed"} 1"#,
             "portcullis_config_last_reload_successful 0",
@@ -530,7 +569,7 @@ mod tests {
             .iter()
             .filter(|metric| !later.iter().any(|one| one.name == metric.name))
         {
-            let told_by_others = ["_upstream_", "_jwks_", "_certificate_"];
+            let told_by_others = ["_upstream_", "_jwks_", "_certificate_", "_store_"];
             let histogram = metric.kind == Kind::Histogram;
             if histogram || !told_by_others.iter().any(|part| metric.name.contains(part)) {
                 assert!(

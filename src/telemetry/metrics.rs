@@ -14,7 +14,8 @@ use crate::telemetry::collect::Collect;
 use crate::telemetry::log::Log;
 use crate::telemetry::reading::{Probe, Reading};
 use crate::telemetry::refusals::Refusals;
-use crate::telemetry::tables::{RouteMetrics, RouteRow, Tables};
+use crate::telemetry::secret_watch::SecretChange;
+use crate::telemetry::tables::{AuthenticatorMetrics, RouteMetrics, RouteRow, Tables};
 
 /// A kind of listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,6 +318,24 @@ impl Metrics {
             .map(|slot| count(&slot.metrics, slot.observes))
             .chain([count(&tables.elsewhere, false)])
             .collect()
+    }
+
+    /// The authenticators of the configuration in force.
+    pub(super) fn authenticators(&self) -> Vec<Arc<AuthenticatorMetrics>> {
+        self.shared.tables.load().authenticators.clone()
+    }
+
+    /// The authenticators whose secret seems to have changed.
+    #[must_use]
+    pub fn secret_changes(&self) -> Vec<SecretChange> {
+        let tables = self.shared.tables.load();
+        let suspected = tables.authenticators.iter().filter_map(|known| {
+            Some(SecretChange {
+                authenticator: Arc::clone(&known.label),
+                since: known.suspected()?,
+            })
+        });
+        suspected.collect()
     }
 
     /// Everything in Prometheus's text format.

@@ -17,6 +17,8 @@ pub mod names;
 mod process;
 mod reading;
 mod refusals;
+pub mod secret_change;
+mod secret_watch;
 mod sink;
 mod tables;
 #[cfg(test)]
@@ -30,8 +32,10 @@ pub use log::{Log, LogGuard};
 pub use metrics::{Door, Held, Metrics, Refused, RouteCounts};
 pub use reading::{
     CertificateReading, JwksReading, Probe, Reading, ServerCounters, ServerCounts, ServerReading,
+    StoreReading,
 };
 pub use refusals::{Refusal, Refusals};
+pub use secret_watch::{SecretChange, SecretWatch};
 pub use tables::{
     AuthenticatorMetrics, ByStatus, ELSEWHERE, MethodClass, PreflightMetrics, RouteMetrics,
 };

@@ -69,6 +69,8 @@ metrics! {
         "Credentials judged, by authenticator and code; `ok` for a valid one.";
     AUTH_REUSED = Counter "portcullis_auth_reused_verdicts_total" ["authenticator"] "verdicts"
         "Credentials whose verdict was known from before.";
+    SECRET_CHANGE_SUSPECTED = Gauge "portcullis_auth_secret_change_suspected" ["authenticator"] "boolean"
+        "1 while most credentials fail their signature that were good minutes ago: a secret seems to have changed.";
     VERDICTS_CACHED = Gauge "portcullis_auth_cached_verdicts" [] "verdicts"
         "Verdicts remembered now.";
 
@@ -109,6 +111,13 @@ metrics! {
         "Fetches of keys that failed.";
     JWKS_KEYS = Gauge "portcullis_jwks_keys" ["authenticator"] "keys"
         "Keys in use.";
+
+    STORE_QUESTIONS = Counter "portcullis_store_questions_total" ["store", "outcome"] "questions"
+        "Questions to a store of sessions or users, by outcome (answered, failed).";
+    STORE_SECONDS = Counter "portcullis_store_seconds_total" ["store"] "seconds"
+        "Time that a store's answers took, added up.";
+    STORE_UP = Gauge "portcullis_store_up" ["store"] "boolean"
+        "1 while the store answered its last question.";
 
     CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" ["certificate"] "seconds since 1970"
         "When the certificate expires, by its file.";

@@ -23,6 +23,8 @@ pub struct Reading {
     pub jwks: Vec<JwksReading>,
     /// Every certificate that is served.
     pub certificates: Vec<CertificateReading>,
+    /// Every store of sessions and users.
+    pub stores: Vec<StoreReading>,
     /// Verdicts about credentials that are remembered.
     pub cached_verdicts: usize,
 }
@@ -110,6 +112,24 @@ pub struct CertificateReading {
     pub names: Vec<String>,
     /// Valid until then.
     pub not_after: Timestamp,
+}
+
+/// One store of sessions or users, by who asks it.
+#[derive(Clone, Debug)]
+pub struct StoreReading {
+    /// `auth.NAME` or `directory.NAME`: for whom it is asked. The label.
+    pub name: Arc<str>,
+    /// `postgres`, `mysql`, `sqlite`, `redis` or `http`.
+    pub kind: &'static str,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Questions that were not.
+    pub failed: u64,
+    /// Time that the answers took, added up.
+    pub spent: Duration,
+    /// What was wrong with the last question, if something was. Makes the gateway unready: a store
+    /// with a problem is asked again without requests, or it would keep away those that could clear it.
+    pub problem: Option<String>,
 }
 
 /// Serialises shared text as text.

@@ -6,12 +6,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Method, StatusCode};
 
+use crate::clock::Timestamp;
 use crate::policy::denial::Code;
 use crate::policy::route::Route;
-use crate::telemetry::cells::{CodeCounters, Counter, Histogram};
+use crate::telemetry::cells::{CodeCounters, Counter, Gauge, Histogram};
+use crate::telemetry::secret_change::is_signature_failure;
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -176,6 +179,10 @@ pub struct AuthenticatorMetrics {
     pub(super) valid: Counter,
     pub(super) refused: CodeCounters,
     pub(super) reused: Counter,
+    /// Bits of the credentials whose signature failed since the last look.
+    marks: AtomicU64,
+    /// Since when its secret seems to have changed, in seconds since 1970; 0 while it does not.
+    suspected: Gauge,
 }
 
 impl AuthenticatorMetrics {
@@ -188,6 +195,34 @@ impl AuthenticatorMetrics {
         if reused {
             self.reused.inc();
         }
+    }
+
+    /// Keeps the bit of a credential whose signature failed
+    /// ([`mark`](crate::telemetry::secret_change::mark)).
+    pub fn mark(&self, mark: u64) {
+        self.marks.fetch_or(mark, Ordering::Relaxed);
+    }
+
+    /// The bits kept since they were last taken.
+    pub(super) fn take_marks(&self) -> u64 {
+        self.marks.swap(0, Ordering::Relaxed)
+    }
+
+    /// Refusals that look like a changed secret.
+    pub(super) fn signature_failures(&self) -> u64 {
+        let codes = Code::ALL.iter().filter(|code| is_signature_failure(**code));
+        codes.map(|code| self.refused.get(*code)).sum()
+    }
+
+    /// Keeps since when the secret seems to have changed.
+    pub(super) fn suspect(&self, since: Option<Timestamp>) {
+        self.suspected.set(since.map_or(0, Timestamp::unix_seconds));
+    }
+
+    /// Since when the secret seems to have changed.
+    pub(super) fn suspected(&self) -> Option<Timestamp> {
+        let since = self.suspected.get();
+        (since != 0).then(|| Timestamp::from_unix_seconds(since))
     }
 }
 
@@ -302,6 +337,8 @@ impl AuthenticatorMetrics {
             valid: Counter::default(),
             refused: CodeCounters::default(),
             reused: Counter::default(),
+            marks: AtomicU64::new(0),
+            suspected: Gauge::default(),
         }
     }
 }

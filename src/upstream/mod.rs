@@ -16,7 +16,8 @@ pub mod tunnel;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::config::settings::{ServerAddress, Upstream as Settings};
+use crate::config::settings::{CookieRepair, SameSite, ServerAddress, Upstream as Settings};
+use crate::policy::set_cookie::{Repairs, Wanted};
 use server::{Server, ServerTls, Upstream};
 
 /// Every upstream, in the order of `UpstreamId`.
@@ -102,6 +103,67 @@ fn assemble(settings: &Settings, tls: Option<&Arc<rustls::ClientConfig>>) -> Ups
         name: Arc::clone(&settings.name),
         settings: settings.clone(),
         servers: servers.collect(),
+        cookies: Repairs::compile(settings.cookies.iter().map(wanted)),
         turn: AtomicUsize::new(0),
+    }
+}
+
+/// A repair as the policy takes it.
+fn wanted(repair: &CookieRepair) -> Wanted {
+    Wanted {
+        name: repair.name.clone(),
+        secure: repair.secure,
+        http_only: repair.http_only,
+        same_site: repair.same_site.map(|value| match value {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        }),
+        // Less than a second would read as a deletion.
+        max_age: repair.max_age.map(|age| age.as_secs().max(1)),
+        domain: repair.domain.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_323_045);
+
+    fn repaired(repair: &CookieRepair, line: &str) -> String {
+        let repairs = Repairs::compile([wanted(repair)]);
+        let made = repairs.repair(line.as_bytes(), NOW);
+        made.map_or_else(|| line.to_owned(), |made| String::from_utf8(made).unwrap())
+    }
+
+    #[test]
+    fn a_repair_is_made_as_it_is_configured() {
+        let repair = CookieRepair {
+            name: Some("session".into()),
+            secure: Some(true),
+            http_only: Some(false),
+            same_site: Some(SameSite::Strict),
+            max_age: Some(Duration::from_hours(1)),
+            domain: Some("".into()),
+        };
+        let line = "session=x; Domain=app; Path=/; HttpOnly";
+        assert_eq!(
+            repaired(&repair, line),
+            "session=x; Path=/; Max-Age=3600; Secure; SameSite=Strict"
+        );
+        assert_eq!(repaired(&repair, "other=x"), "other=x");
+    }
+
+    #[test]
+    fn a_lifetime_below_a_second_deletes_no_cookie() {
+        let repair = CookieRepair {
+            max_age: Some(Duration::from_millis(500)),
+            ..CookieRepair::default()
+        };
+        assert_eq!(repaired(&repair, "a=b"), "a=b; Max-Age=1");
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::config::settings::{
     Balance, ServerAddress, Upstream as Settings, UpstreamHost, UpstreamServer,
 };
+use crate::policy::set_cookie::Repairs;
 use crate::telemetry::ServerCounters;
 
 /// One server, with what changes about it.
@@ -125,6 +126,8 @@ pub struct Upstream {
     pub settings: Settings,
     /// At least one.
     pub servers: Vec<Arc<Server>>,
+    /// Repairs of its cookies.
+    pub cookies: Repairs,
     /// For round robin: how many picks there were.
     pub(super) turn: AtomicUsize,
 }

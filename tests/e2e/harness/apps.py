@@ -87,10 +87,10 @@ class DjangoApp(App):
 
 
 class FlaskApp(App):
-    """The Flask app; the same three names sign in."""
+    """The Flask app; the same three names sign in. `secret` is its `SECRET_KEY`, where not the usual one."""
 
-    def __init__(self, folder):
-        super().__init__("flask_app", "app:app", folder)
+    def __init__(self, folder, secret=FLASK_SECRET_KEY):
+        super().__init__("flask_app", "app:app", folder, {"FLASK_SECRET_KEY": secret})
 
     def tokens(self, user):
         """`{access_token, refresh_token}`."""

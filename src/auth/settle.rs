@@ -1,0 +1,163 @@
+//! Waiting for what a verdict hangs on: keys, a hash, a store, the app, a directory.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::SET_COOKIE;
+
+use crate::auth::answer::{Answer, Pending, checked_token, concluded, held};
+use crate::auth::ask::Carried;
+use crate::auth::attempt::{Attempt, Request};
+use crate::auth::authenticators::{Authenticators, Kind, Reader};
+use crate::auth::question::Question;
+use crate::auth::token::{Checked, Keys, Lack, TokenReader};
+use crate::auth::verdicts::VerdictKey;
+use crate::clock::Timestamp;
+
+impl Authenticators {
+    /// Waits until an answer is none that waits.
+    pub(super) async fn settle<'a, 'r>(
+        &self,
+        reader: &'a Arc<Reader>,
+        answer: Answer<'a, 'r>,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let first = match answer {
+            Answer::Waits(pending) => self.wait(reader, pending, request, now).await,
+            settled @ (Answer::Absent | Answer::Valid(_) | Answer::Refused(..)) => return settled,
+        };
+        // A key or a hash may have come, and then the user is still to be looked up.
+        match first {
+            Answer::Waits(pending) => self.wait(reader, pending, request, now).await,
+            settled @ (Answer::Absent | Answer::Valid(_) | Answer::Refused(..)) => settled,
+        }
+    }
+
+    async fn wait<'a, 'r>(
+        &self,
+        reader: &'a Arc<Reader>,
+        pending: Pending<'a, 'r>,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let settled = match (&reader.kind, pending) {
+            (
+                Kind::Token(token),
+                Pending::Key {
+                    source,
+                    token: text,
+                    lack,
+                },
+            ) => {
+                let checked = self.wait_for_keys(token, &text, lack, now).await;
+                checked_token(token, checked, source, Cow::Borrowed(""), request)
+            }
+            (Kind::Basic(basic), Pending::Hash(credential)) => {
+                let verified = basic.verify(&credential, self.verdicts(), self.names(), now);
+                match verified.await {
+                    Ok(caller) => held(caller, None, false),
+                    Err(denial) => Answer::Refused(denial, None),
+                }
+            }
+            (
+                _,
+                Pending::Session {
+                    source,
+                    cookie,
+                    key,
+                },
+            ) => {
+                let question = self.question(reader, key, now);
+                let carried = Carried::credentials(request);
+                let cookie = cookie.into_owned();
+                let looked_up = self
+                    .flights()
+                    .join(key, move || question.about_session(cookie, carried));
+                return concluded(looked_up.await, Some(source), Some(key));
+            }
+            (_, Pending::App { carried, key }) => {
+                let question = self.question(reader, key, now);
+                let looked_up = self.flights().join(key, move || question.of_app(carried));
+                return concluded(looked_up.await, None, None);
+            }
+            (_, Pending::User { held, key }) => {
+                let question = self.question(reader, key, now);
+                let carried = Carried::credentials(request);
+                let looked_up = self
+                    .flights()
+                    .join(key, move || question.about_user(held.caller, carried));
+                return concluded(looked_up.await, held.source, None);
+            }
+            (
+                Kind::Token(_)
+                | Kind::ApiKey(_)
+                | Kind::Basic(_)
+                | Kind::Certificate(_)
+                | Kind::Session(_)
+                | Kind::Forward(_),
+                Pending::Key { .. } | Pending::Hash(_),
+            ) => Answer::Absent,
+        };
+        match settled {
+            Answer::Valid(held) => self.with_user(reader, held, request, now),
+            Answer::Absent | Answer::Refused(..) | Answer::Waits(_) => settled,
+        }
+    }
+
+    fn question(&self, reader: &Arc<Reader>, key: VerdictKey, now: Timestamp) -> Question {
+        Question {
+            reader: Arc::clone(reader),
+            names: Arc::clone(self.names()),
+            verdicts: Arc::clone(self.verdicts()),
+            key,
+            now,
+        }
+    }
+
+    /// Forgets the verdict of a session whose cookie the app has just set anew or taken away, so
+    /// that a sign-out holds here at once.
+    pub fn forget(&self, attempt: &Attempt<'_>, answer: &HeaderMap) {
+        let Some(key) = &attempt.session else {
+            return;
+        };
+        let sets = |name: &str| {
+            answer.get_all(SET_COOKIE).iter().any(|line| {
+                line.as_bytes()
+                    .strip_prefix(name.as_bytes())
+                    .is_some_and(|rest| rest.first() == Some(&b'='))
+            })
+        };
+        let readers = self.readers().iter();
+        let touched = readers.filter_map(|reader| match &reader.kind {
+            Kind::Session(session) => Some(session.cookie()),
+            Kind::Token(_)
+            | Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Forward(_) => None,
+        });
+        if answer.contains_key(SET_COOKIE) && touched.into_iter().any(sets) {
+            self.verdicts().forget(key);
+        }
+    }
+
+    async fn wait_for_keys(
+        &self,
+        reader: &TokenReader,
+        token: &str,
+        lack: Lack,
+        now: Timestamp,
+    ) -> Checked {
+        let Keys::Fetched(jwks) = &reader.keys else {
+            return Checked::Refused(reader.key_unknown(token));
+        };
+        jwks.await_change(lack).await;
+        match reader.check(token, self.verdicts(), self.names(), now) {
+            Checked::Waits(Lack::Set) => Checked::Refused(jwks.unavailable()),
+            Checked::Waits(Lack::Key) => Checked::Refused(reader.key_unknown(token)),
+            decided @ (Checked::Valid { .. } | Checked::Refused(_)) => decided,
+        }
+    }
+}
