@@ -9,6 +9,7 @@ import pytest
 from harness.apps import DjangoApp, FlaskApp
 from harness.gateway import Gateway
 from harness.services import MariaDb, Missing, Postgres, Redis, Sqlite
+from harness.visitor import Visitor
 
 _live = []
 
@@ -83,6 +84,20 @@ def start_app(tmp_path_factory):
     yield start
     for app in started:
         app.stop()
+
+
+@pytest.fixture
+def visit():
+    """`visit(gate, ...) -> Visitor`: somebody with a browser of their own, closed after the test."""
+    made = []
+
+    def person(*args, **options):
+        made.append(Visitor(*args, **options))
+        return made[-1]
+
+    yield person
+    for visitor in made:
+        visitor.close()
 
 
 @contextlib.contextmanager

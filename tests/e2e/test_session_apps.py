@@ -6,7 +6,6 @@ The gateway's routes are all public in this file, so that what answers is the ap
 import pytest
 
 from harness.session_apps import DjangoSite, FlaskSite
-from harness.visitor import Visitor
 
 PUBLIC = """
 [upstream.app]
@@ -19,42 +18,28 @@ auth = "public"
 """
 
 
-@pytest.fixture(scope="module")
-def people():
-    """Visitors that are closed at the end."""
-    made = []
-
-    def visit(*args, **options):
-        made.append(Visitor(*args, **options))
-        return made[-1]
-
-    yield visit
-    for visitor in made:
-        visitor.close()
-
-
 def me(visitor):
     """What the app's own account endpoint says."""
     return visitor.gate.get("/api/auth/me", headers=visitor.cookie)
 
 
 @pytest.mark.parametrize("version", ["4.2", "5.2", "newest"])
-def test_django_signs_in_and_out_by_itself(version, new_database, start_app, module_gateway, people):
+def test_django_signs_in_and_out_by_itself(version, new_database, start_app, module_gateway, visit):
     app = start_app(DjangoSite, new_database("sqlite", "alone"), version=version)
     gate = module_gateway(PUBLIC, app=app.upstream)
     assert gate.get("/api/auth/me").status_code == 401
-    tara = people(gate).sign_in("tara")
+    tara = visit(gate).sign_in("tara")
     assert me(tara).json()["user"] == {"roles": ["technician"], "active": True}
     seen = gate.get("/api/orders/x", headers=tara.cookie).json()
     assert seen["headers"] == {} and seen["app_user"] == 2 and seen["app_roles"] == ["technician"]
 
     name = app.spare()
-    harmed, elsewhere = people(gate).sign_in(name), people(gate).sign_in(name)
+    harmed, elsewhere = visit(gate).sign_in(name), visit(gate).sign_in(name)
     words = {"old_password": f"{name}-password", "new_password1": "another-one-9", "new_password2": "another-one-9"}
     assert elsewhere.submit("/accounts/password/", **words).status_code == 302
     assert me(elsewhere).status_code == 200 and me(harmed).status_code == 401
 
-    sina = people(gate).sign_in("sina")
+    sina = visit(gate).sign_in("sina")
     page = sina.client.get("/profile/").text
     assert sina.send(f"/staff/users/{app.id_of(name)}/deactivate/", page).status_code == 302
     assert me(elsewhere).status_code == 401
@@ -67,15 +52,15 @@ def test_django_signs_in_and_out_by_itself(version, new_database, start_app, mod
 @pytest.mark.parametrize("version", ["0.5", "0.8"])
 @pytest.mark.parametrize("sessions", ["sqlalchemy", "redis", "cookie"])
 def test_flask_signs_in_and_out_by_itself(
-    version, sessions, new_database, start_app, module_gateway, people, redis_server
+    version, sessions, new_database, start_app, module_gateway, visit, redis_server
 ):
     app = start_app(
         FlaskSite, new_database("sqlite", "alone"), version=version, sessions=sessions, redis_url=redis_server.url(15)
     )
     gate = module_gateway(PUBLIC, app=app.upstream)
-    tara = people(gate, session="session", login="/login").sign_in("tara")
+    tara = visit(gate, session="session", login="/login").sign_in("tara")
     assert me(tara).json() == {"id": 2, "username": "tara", "roles": ["technician"]}
-    anonymous = people(gate, session="session")
+    anonymous = visit(gate, session="session")
     anonymous.send("/language", language="fa")
     assert me(anonymous).status_code == 401
     kept = tara.cookie
