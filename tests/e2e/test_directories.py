@@ -149,7 +149,7 @@ def test_a_table_or_column_that_is_not_there_is_503_and_says_what_is_wrong(app, 
         file_of(app, roles='["column:rank"]'),
     ):
         gate = gateway(wrong, env=environment(app), wait=False)
-        wait_for(lambda: answers(gate), 20, "the gateway to serve")
+        wait_for(lambda gate=gate: answers(gate), 20, "the gateway to serve")
         word = "accounts_usr" if "accounts_usr" in wrong else "rank"
         answer = gate.get("/api/orders/x", headers=headers)
         refused(answer, 503, "auth_unavailable")
@@ -177,7 +177,10 @@ cache = "1s"
 
 
 def test_an_endpoint_of_the_app_can_be_the_directory(app, gateway):
-    toml = file_of(app, more=ENDPOINT).replace('secret = { env = "SECRET_KEY" }\ndirectory = "users"', 'secret = { env = "SECRET_KEY" }\ndirectory = "endpoint"')
+    toml = file_of(app, more=ENDPOINT).replace(
+        'secret = { env = "SECRET_KEY" }\ndirectory = "users"',
+        'secret = { env = "SECRET_KEY" }\ndirectory = "endpoint"',
+    )
     gate = gateway(toml, env=environment(app), url=app.url)
     name = app.spare()
     headers = bearer(tokens(app, name)["access"])

@@ -94,7 +94,7 @@ def test_a_session_lives_and_dies_at_the_gateway_as_in_django(site, visit):
     refused_soon(here.ask, "user_inactive", soon)
     assert not app_agrees(app, here.cookie)
 
-    # Somebody signs out. A signed cookie cannot be called back: Django takes it until it is old, and so does the gateway.
+    # Somebody signs out. A signed cookie cannot be called back: Django takes it until it is old, as the gateway does.
     leaver = visit(gate).sign_in(app.spare())
     kept = leaver.cookie
     assert leaver.ask().status_code == 200

@@ -1,4 +1,6 @@
-"""The sessions of an unmodified Django app: who signed in at its own page is known at the gateway, for as long as Django knows them.
+"""The sessions of an unmodified Django app: who signed in at its own page is known at the gateway.
+
+For as long as Django knows them, and not longer than `cache` after that.
 
 The app keeps its sessions in PostgreSQL here; test_django_matrix.py goes through versions, backends and databases.
 """

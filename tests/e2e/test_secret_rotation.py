@@ -1,4 +1,4 @@
-"""SECRET_KEY changes under live sessions: with the old key listed nobody notices; without it everybody does, and it is said aloud."""
+"""SECRET_KEY changes under live sessions: with the old key listed nobody notices; without it the operator is told."""
 
 import pytest
 
@@ -16,7 +16,9 @@ SUSPECTED = "portcullis_auth_secret_change_suspected"
 
 def suspected(gate, name="session"):
     """Whether the metric says that a secret may have changed."""
-    return any(value == 1 for sample, labels, value in gate.metrics() if sample == SUSPECTED and name in labels.values())
+    return any(
+        value == 1 for sample, labels, value in gate.metrics() if sample == SUSPECTED and name in labels.values()
+    )
 
 
 @pytest.mark.parametrize("engine", ["db", "signed_cookies"])
@@ -54,7 +56,9 @@ def test_without_the_old_key_every_session_is_refused_and_the_operator_hears_of_
         refused(gate.get("/api/orders/", headers=headers), 401, "session_signature")
     explained(gate, "/api/orders/", kept[0], "session_signature", "another key", "SECRET_KEY")
     wait_for(lambda: suspected(gate), 15, "the alarm")
-    loud = [line for line in gate.log_lines() if "SECRET_KEY" in str(line) and str(line.get("level")).lower() == "error"]
+    loud = [
+        line for line in gate.log_lines() if "SECRET_KEY" in str(line) and str(line.get("level")).lower() == "error"
+    ]
     assert len(loud) == 1, loud
     assert "SECRET_KEY" in gate.get("/", door="admin").text
     # Whoever signs in anew is known.

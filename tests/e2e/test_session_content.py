@@ -11,7 +11,7 @@ import pytest
 
 from harness import forge
 from harness.check import refused
-from harness.session_apps import DjangoSite, FlaskSite
+from harness.session_apps import SECRET, DjangoSite, FlaskSite
 from harness.session_files import django_file, environment, flask_file
 from harness.visitor import explained, known
 
@@ -65,7 +65,11 @@ def test_a_row_written_as_django_writes_it_is_a_session(gate, django, row):
     """What the other tests change stands here unchanged: it would pass."""
     content = forge.django_user(2, password_of(django, "tara"), django.secret)
     for compress in (False, True):
-        known(gate.get("/api/orders/", headers=row(forge.django(forge.dumps(content), django.secret, compress=compress))), django, "tara")
+        known(
+            gate.get("/api/orders/", headers=row(forge.django(forge.dumps(content), django.secret, compress=compress))),
+            django,
+            "tara",
+        )
 
 
 GARBAGE = {
@@ -75,7 +79,7 @@ GARBAGE = {
     "not base62": "e30:!!!:abc",
     "a pickle of old": "gASVKAAAAAAAAAB9lIwNX2F1dGhfdXNlcl9pZJSMATKUcy4=",
     "another key's": forge.django(b'{"_auth_user_id":"2"}', "another key"),
-    "another salt's": forge.django(b'{"_auth_user_id":"2"}', "session-test-key", salt=forge.COOKIE_SALT),
+    "another salt's": forge.django(b'{"_auth_user_id":"2"}', SECRET, salt=forge.COOKIE_SALT),
     "a megabyte": "x" * (1 << 20),
 }
 
@@ -114,7 +118,11 @@ def test_a_row_signed_with_the_right_key_around_nonsense_is_refused(gate, django
 def test_a_session_that_lacks_a_part_of_the_login_signs_nobody_in(gate, django, row, missing):
     content = forge.django_user(2, password_of(django, "tara"), django.secret)
     del content[missing]
-    refused(gate.get("/api/orders/", headers=row(forge.django(forge.dumps(content), django.secret))), 401, "session_anonymous")
+    refused(
+        gate.get("/api/orders/", headers=row(forge.django(forge.dumps(content), django.secret))),
+        401,
+        "session_anonymous",
+    )
 
 
 def test_a_session_with_another_users_hash_is_refused(gate, django, row):
@@ -123,7 +131,11 @@ def test_a_session_with_another_users_hash_is_refused(gate, django, row):
     refused(gate.get("/api/orders/", headers=headers), 401, "session_user_changed")
     upper = forge.django_user(2, password_of(django, "tara"), django.secret)
     upper["_auth_user_hash"] = upper["_auth_user_hash"].upper()
-    refused(gate.get("/api/orders/", headers=row(forge.django(forge.dumps(upper), django.secret))), 401, "session_user_changed")
+    refused(
+        gate.get("/api/orders/", headers=row(forge.django(forge.dumps(upper), django.secret))),
+        401,
+        "session_user_changed",
+    )
 
 
 def test_a_bomb_in_a_row_does_not_grow_in_the_gateway(gate, django, row):
@@ -152,7 +164,11 @@ def test_a_cookie_of_4_kib_is_read_and_its_bomb_is_not(cookie_gate, cookies):
         return {"Cookie": "sessionid=" + forge.django(payload, cookies.secret, forge.COOKIE_SALT, compress=True)}
 
     content = forge.django_user(2, password_of(cookies, "tara"), cookies.secret)
-    known(cookie_gate.get("/api/orders/", headers=sign(forge.dumps({**content, "draft": "word " * 2000}))), cookies, "tara")
+    known(
+        cookie_gate.get("/api/orders/", headers=sign(forge.dumps({**content, "draft": "word " * 2000}))),
+        cookies,
+        "tara",
+    )
     headers = sign(forge.bomb(4000))
     assert len(headers["Cookie"]) < 4096
     with bounded(cookie_gate):

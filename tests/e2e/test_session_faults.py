@@ -193,7 +193,9 @@ def test_faults_over_and_over_leave_no_connection_behind(case):
     wait_for(lambda: gate.open_files() <= files + POOL + 20, 15, "the gateway's own descriptors to be few")
 
 
-def test_one_store_out_of_two_does_not_take_the_others_users_along(new_database, start_app, gateway, visit, redis_server):
+def test_one_store_out_of_two_does_not_take_the_others_users_along(
+    new_database, start_app, gateway, visit, redis_server
+):
     """Sessions in Redis, the directory in MariaDB: tokens need the directory alone."""
     app = start_app(
         DjangoSite, new_database("mariadb", "two_stores"), engine="cache", redis_url=redis_server.url(11)
@@ -208,7 +210,7 @@ def test_one_store_out_of_two_does_not_take_the_others_users_along(new_database,
 
 
 def test_a_cache_that_is_down_does_not_hide_behind_the_table(new_database, start_app, gateway, visit, redis_server):
-    """`cached_db`: Django itself fails when its cache does, and a session that stands there alone would seem unknown."""
+    """`cached_db`: Django itself fails when its cache does; a session that stands there alone would seem unknown."""
     app = start_app(
         DjangoSite, new_database("postgres", "cached_down"), engine="cached_db", redis_url=redis_server.url(10)
     )  # fmt: skip

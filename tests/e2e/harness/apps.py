@@ -32,7 +32,7 @@ class App:
         self.start()
 
     def start(self, env=None):
-        """Starts it, with another environment where one is given; the unix socket stays where it was, the port does not."""
+        """Starts it, with another environment where one is given; the unix socket stays, the port does not."""
         self._env.update(env or {})
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(self._command, cwd=APPS / self.name, env=self._env, stdout=log, stderr=log)

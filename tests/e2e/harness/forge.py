@@ -1,9 +1,10 @@
-"""Session payloads signed with the app's own key that no app would write: what an attacker with the key, or a bug, leaves."""
+"""Session payloads that no app would write, signed with the app's own key: what a thief of the key, or a bug, leaves."""
 
 import base64
 import hashlib
 import hmac
 import json
+import os
 import struct
 import time
 import zlib
@@ -81,6 +82,4 @@ class Touch:
         self.file = str(file)
 
     def __reduce__(self):
-        import os
-
         return os.system, (f"touch '{self.file}'",)

@@ -295,7 +295,7 @@ class Redis(Service):
     def command(self):
         return [
             program("redis-server"), "--bind", "127.0.0.1", "--port", self.port, "--dir", self.folder,
-            "--requirepass", PASSWORD, "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no",
+            "--requirepass", PASSWORD, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
         ]  # fmt: skip
 
     def url(self, database=0):

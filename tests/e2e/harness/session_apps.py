@@ -31,7 +31,7 @@ def python_of(environment):
 
 
 class SessionApp(App):
-    """One of the apps with its users: `hana` (host), `tara` (technician), `sina` (supervisor, staff), and some to spare."""
+    """One of the apps; its users are `hana` (host), `tara` (technician), `sina` (supervisor, staff), and some to spare."""
 
     ids = {"hana": 1, "tara": 2, "sina": 3}
     roles = {"hana": "host", "tara": "technician", "sina": "supervisor"}
@@ -41,12 +41,11 @@ class SessionApp(App):
         self.secret = env["SECRET_KEY"]
         env = {**env, "DATABASE_URL": database.url}
         if not getattr(database, "prepared", False):
-            for command in self.preparations:
-                done = subprocess.run(
-                    [str(self.python), "-B", *command], cwd=APPS / name, env={**os.environ, **env},
-                    capture_output=True, text=True, timeout=90,
-                )  # fmt: skip
-                assert done.returncode == 0, done.stdout + done.stderr
+            done = subprocess.run(
+                [str(self.python), "-B", *self.preparation], cwd=APPS / name, env={**os.environ, **env},
+                capture_output=True, text=True, timeout=90,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
             database.prepared, database.spares = True, iter(range(1, 41))
         super().__init__(name, target, folder, env, python=self.python)
 
@@ -77,9 +76,9 @@ class SessionApp(App):
 
 
 class DjangoSite(SessionApp):
-    """The Django app: `version` is `4.2`, `5.2` or `newest`; `users` is `custom` (a role column) or `stock` (groups)."""
+    """The Django app: `version` is `4.2`, `5.2`, `newest`; `users` is `custom` (a role column) or `stock` (groups)."""
 
-    preparations = (["manage.py", "migrate", "-v0"], ["manage.py", "make_users"])
+    preparation = ["manage.py", "make_users"]
 
     def __init__(self, folder, database, version="5.2", engine="db", users="custom", redis_url=None, **env):
         self.version, self.engine, self.users = version, engine, users
@@ -104,7 +103,7 @@ class DjangoSite(SessionApp):
 class FlaskSite(SessionApp):
     """The Flask app: `sessions` is `sqlalchemy`, `redis` or `cookie`; `version` that of Flask-Session."""
 
-    preparations = (["-m", "flask", "--app", "app", "make-users"],)
+    preparation = ["-m", "flask", "--app", "app", "make-users"]
 
     def __init__(self, folder, database, version="0.8", sessions="sqlalchemy", redis_url=None, **env):
         self.version, self.sessions, self.redis_url = version, sessions, redis_url

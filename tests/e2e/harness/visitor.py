@@ -85,7 +85,7 @@ def refused_soon(ask, code, within=CACHE_S + SLACK_S, status=401):
 
 
 def explained(gate, path, headers, code, *words):
-    """`explain` gives the same code as live traffic, and tells the operator something with each of these words in it."""
+    """`explain` gives the same code as live traffic, and tells the operator something that has these words in it."""
     refused(gate.get(path, headers=headers), 503 if code == "auth_unavailable" else 401, code)
     told = gate.explain("GET", path, headers)
     assert told["code"] == code, told

@@ -1,7 +1,8 @@
-"""`manage.py make_users`: the users that the tests sign in as."""
+"""`manage.py make_users`: the tables, and the users that the tests sign in as."""
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 NAMED = [("hana", "host"), ("tara", "technician"), ("sina", "supervisor")]
@@ -10,11 +11,12 @@ SPARE = [(f"spare{number:02}", "technician") for number in range(1, 41)]
 
 
 class Command(BaseCommand):
-    """Makes one user of each role and some to spare; the password is the name with `-password` after it."""
+    """Makes the tables, one user of each role and some to spare; the password is the name with `-password` after it."""
 
     help = __doc__
 
     def handle(self, *args, **options):
+        call_command("migrate", verbosity=0)
         model = get_user_model()
         groups = {role: Group.objects.create(name=role) for role in ("host", "technician", "supervisor")}
         for key, (name, role) in enumerate(NAMED + SPARE, start=1):
