@@ -8,6 +8,8 @@ import pytest
 
 from harness.apps import DjangoApp, FlaskApp
 from harness.gateway import Gateway
+from harness.services import MariaDb, Missing, Postgres, Redis, Sqlite
+from harness.visitor import Visitor
 
 _live = []
 
@@ -26,6 +28,76 @@ def flask_app(tmp_path_factory):
     app = FlaskApp(tmp_path_factory.mktemp("flask"))
     yield app
     app.stop()
+
+
+def _service(kind):
+    try:
+        service = kind()
+    except Missing as missing:
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        say(str(missing))
+    try:
+        yield service
+    finally:
+        service.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of the run's own: `.database(name)`, `.down()`, `.frozen()`."""
+    yield from _service(Postgres)
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """A MariaDB of the run's own, with the same face."""
+    yield from _service(MariaDb)
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """A Redis of the run's own: `.url(number)`, `.client(number)`, `.down()`, `.frozen()`."""
+    yield from _service(Redis)
+
+
+@pytest.fixture(scope="session")
+def new_database(request, tmp_path_factory):
+    """`new_database("postgres", "name")`: a fresh database at one of `postgres`, `mariadb`, `sqlite`."""
+
+    def make(kind, name):
+        if kind == "sqlite":
+            return Sqlite(tmp_path_factory.mktemp("sqlite"), name)
+        return request.getfixturevalue(kind).database(name)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def start_app(tmp_path_factory):
+    """`start_app(DjangoSite, database, ...)`: one of the session apps, stopped after the module."""
+    started = []
+
+    def start(kind, database, **options):
+        started.append(kind(tmp_path_factory.mktemp("app"), database, **options))
+        return started[-1]
+
+    yield start
+    for app in started:
+        app.stop()
+
+
+@pytest.fixture
+def visit():
+    """`visit(gate, ...) -> Visitor`: somebody with a browser of their own, closed after the test."""
+    made = []
+
+    def person(*args, **options):
+        made.append(Visitor(*args, **options))
+        return made[-1]
+
+    yield person
+    for visitor in made:
+        visitor.close()
 
 
 @contextlib.contextmanager

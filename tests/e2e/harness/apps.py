@@ -20,20 +20,30 @@ SECRETS = {"DJANGO_SECRET_KEY": DJANGO_SECRET_KEY, "FLASK_SECRET_KEY": FLASK_SEC
 class App:
     """A gunicorn with one of the apps: `url` (no slash at its end), `address` (host:port), `socket` (a unix socket)."""
 
-    def __init__(self, name, target, folder, env=None, args=()):
+    def __init__(self, name, target, folder, env=None, args=(), python=sys.executable):
         self.name, self.folder = name, Path(folder)
         self.socket = self.folder / f"{name}.sock"
         self._log = self.folder / f"{name}.log"
         self._env = {**os.environ, **SECRETS, **(env or {}), "PYTHONDONTWRITEBYTECODE": "1"}
         self._command = [
-            sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "--no-control-socket",
+            str(python), "-m", "gunicorn", "--config", "gunicorn.conf.py", "--no-control-socket",
             "--bind", "127.0.0.1:0", "--bind", f"unix:{self.socket}", *args, target,
         ]  # fmt: skip
+        self.start()
+
+    def start(self, env=None):
+        """Starts it, with another environment where one is given; the unix socket stays, the port does not."""
+        self._env.update(env or {})
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(self._command, cwd=APPS / name, env=self._env, stdout=log, stderr=log)
-        self.address = wait_for(self._listening, 30, f"{name} to listen")
+            self.process = subprocess.Popen(self._command, cwd=APPS / self.name, env=self._env, stdout=log, stderr=log)
+        self.address = wait_for(self._listening, 30, f"{self.name} to listen")
         self.url = f"http://{self.address}"
-        wait_for(self._answers, 30, f"{name} to answer")
+        wait_for(self._answers, 30, f"{self.name} to answer")
+
+    def restart(self, env=None):
+        """Stops it and starts it."""
+        self.stop()
+        self.start(env)
 
     def _listening(self):
         text = self.log()

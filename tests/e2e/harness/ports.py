@@ -27,3 +27,10 @@ def wait_for(condition, timeout=10.0, what="the condition", every=0.05):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s for {what}; last answer: {found!r}")
         time.sleep(every)
+
+
+def seconds_until(condition, timeout, what):
+    """Waits as `wait_for` does, and answers how long it took."""
+    began = time.monotonic()
+    wait_for(condition, timeout, what)
+    return time.monotonic() - began
