@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod explain;
 mod foresee;
+mod init;
 mod load;
 mod redact;
 
@@ -45,9 +46,11 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: run and demo stopped as told, check and test found nothing wrong, explain: the request would
-     pass, token inspect: an authenticator takes the token, why: the refusal was found
+     pass, token inspect: an authenticator takes the token, why: the refusal was found, init: the file
+     is written
   1  not so: mistakes in the configuration, an expectation that fails, a request that would be refused,
-     a token that nobody takes, a request id that is not known, an address that is taken
+     a token that nobody takes, a request id that is not known, an address that is taken, an app that
+     could not be read
   2  the command line makes no sense";
 
 #[derive(Debug, Subcommand)]
@@ -73,13 +76,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write a gateway.toml to begin with, from the app's own settings where one is named.
+    Init(init::Options),
     /// Look at a token.
     #[command(subcommand)]
     Token(TokenCommand),
     #[command(hide = true)]
     Doctor(Later),
-    #[command(hide = true)]
-    Init(Later),
     #[command(hide = true)]
     Sessions(Later),
 }
@@ -120,11 +123,11 @@ pub fn main(
         Command::Explain(options) => explain::run(file, &options, out, err),
         Command::Why { request_id } => why::run(file, &request_id, out, err),
         Command::Routes { json } => routes::run(file, json, out, err),
+        Command::Init(options) => init::run(&options, out, err),
         Command::Token(TokenCommand::Inspect { token }) => {
             token::run(file, &token, &mut std::io::stdin().lock(), out, err)
         }
         Command::Doctor(_) => later("doctor", err),
-        Command::Init(_) => later("init", err),
         Command::Sessions(_) => later("sessions", err),
     }
 }
