@@ -1,0 +1,112 @@
+//! The apps' own databases and caches, asked for sessions and users.
+//!
+//! Implements what `auth::ports` asks for, on PostgreSQL, MySQL, SQLite and Redis. All of it lives
+//! on one thread with a runtime of its own, so that a worker never runs a database's library:
+//! [`Stores`] starts it when something has to be asked, and it ends with the last who holds it.
+//!
+//! Every question is bounded: two seconds in all, 1024 at a time at one store, eight connections
+//! to one database, bytes and rows of an answer. Nothing here writes: databases are opened read
+//! only, and a Redis gets `GETRANGE` and nothing else.
+
+mod assemble;
+mod cell;
+mod columns;
+mod connection;
+mod desk;
+mod directory;
+mod django;
+mod engine;
+mod fault;
+mod mysql;
+mod names;
+mod pool;
+mod postgres;
+mod question;
+mod redis;
+mod sessions;
+mod sql;
+mod sqlite;
+
+use std::sync::{Arc, Weak};
+
+use tokio::runtime::Handle;
+
+pub use assemble::assemble;
+
+use self::directory::Users;
+use self::engine::Engine;
+use self::pool::Pool;
+use self::redis::Line;
+use self::sessions::Sessions;
+use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
+use crate::config::settings::DirectoryId;
+
+/// A mistake in what the configuration says of a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct StoreProblem {
+    /// The key's path in the file, such as `auth.app.database`.
+    pub key: String,
+    /// What is wrong and what to do; never the address itself, which may hold a password.
+    pub message: String,
+}
+
+/// All stores of one configuration. Opens nothing before the first question.
+#[derive(Debug, Default)]
+pub struct Stores {
+    engine: Option<Arc<Engine>>,
+    /// By the authenticator's place.
+    sessions: Vec<Option<Arc<Sessions>>>,
+    /// By [`DirectoryId`].
+    directories: Vec<Option<Arc<Users>>>,
+    /// To carry over to the next configuration; they live as long as who asks them.
+    pools: Vec<Weak<Pool>>,
+    lines: Vec<Weak<Line>>,
+}
+
+impl Stores {
+    /// Where the sessions of an authenticator are kept, by its place in the settings.
+    #[must_use]
+    pub fn sessions(&self, authenticator: usize) -> Option<Arc<dyn SessionSource>> {
+        let found = self.sessions.get(authenticator)?.clone()?;
+        Some(found)
+    }
+
+    /// The directory at a place in the settings, where it is asked by a store.
+    #[must_use]
+    pub fn directory(&self, id: DirectoryId) -> Option<Arc<dyn DirectorySource>> {
+        let found = self.directories.get(id.0)?.clone()?;
+        Some(found)
+    }
+
+    /// How all stores stand: those of sessions, then directories, in the order of the settings.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<StoreStatus> {
+        let sessions = self.sessions.iter().flatten();
+        let directories = self.directories.iter().flatten();
+        let sessions = sessions.map(|one| one.tally().status());
+        sessions
+            .chain(directories.map(|one| one.tally().status()))
+            .collect()
+    }
+
+    /// The stores' runtime, for others who ask over the network; `None` where nothing is asked.
+    #[must_use]
+    pub fn handle(&self) -> Option<Handle> {
+        self.engine.as_ref().map(|engine| engine.handle().clone())
+    }
+}
+
+impl ports::Stores for Stores {
+    fn sessions(&self, authenticator: usize) -> Option<Arc<dyn SessionSource>> {
+        self.sessions(authenticator)
+    }
+
+    fn directory(&self, id: DirectoryId) -> Option<Arc<dyn DirectorySource>> {
+        self.directory(id)
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        self.handle()
+    }
+}
