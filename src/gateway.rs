@@ -12,8 +12,9 @@ use crate::config::Loaded;
 use crate::config::settings::Settings;
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
+use crate::store::{self, Stores};
 use crate::telemetry::{
-    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
+    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading, StoreReading,
 };
 use crate::tls::TlsState;
 use crate::upstream::Upstreams;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub policy: Policy,
     /// What the gateway was built from.
     pub settings: Settings,
+    /// The apps' own databases and caches.
+    pub stores: Stores,
     /// Who reads credentials.
     pub authenticators: Arc<Authenticators>,
     /// Signs what the app is told, where configured.
@@ -85,10 +88,18 @@ impl Snapshot {
                     .map(|problem| BuildProblem::new(&problem.key, problem.message())),
             );
         });
+        let no_stores = Stores::default();
+        let stores = store::assemble(&settings, previous.map(|old| &old.stores)).map_err(|found| {
+            problems.extend(
+                found
+                    .into_iter()
+                    .map(|problem| BuildProblem::new(&problem.key, problem.message)),
+            );
+        });
         let authenticators = Authenticators::assemble(
             &settings,
             &policy.identity,
-            &crate::auth::ports::NoStores,
+            stores.as_ref().unwrap_or(&no_stores),
             previous.map(|old| &*old.authenticators),
         )
         .map_err(|found| {
@@ -116,8 +127,8 @@ impl Snapshot {
             },
         )
         .map_err(|found| problems.extend(found));
-        let (Ok(tls), Ok(authenticators), Ok(assertions), Ok(upstreams)) =
-            (tls, authenticators, assertions, upstreams)
+        let (Ok(tls), Ok(stores), Ok(authenticators), Ok(assertions), Ok(upstreams)) =
+            (tls, stores, authenticators, assertions, upstreams)
         else {
             return Err(problems);
         };
@@ -127,6 +138,7 @@ impl Snapshot {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             policy,
             settings,
+            stores,
             authenticators: Arc::new(authenticators),
             assertions,
             upstreams,
@@ -252,11 +264,21 @@ impl Probe for Gateway {
                 failures: status.failures,
                 problem: status.problem,
             });
+        let stores = gate.stores.statuses().into_iter();
+        let stores = stores.chain(gate.authenticators.endpoints());
+        let stores = stores.map(|status| StoreReading {
+            name: status.name,
+            kind: status.kind,
+            answered: status.answered,
+            failed: status.failed,
+            spent: status.spent,
+            problem: status.problem,
+        });
         Reading {
             servers: servers.collect(),
             jwks: jwks.collect(),
             certificates: certificates.collect(),
-            stores: Vec::new(),
+            stores: stores.collect(),
             cached_verdicts: gate.authenticators.remembered(),
         }
     }
