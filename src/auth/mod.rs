@@ -43,6 +43,7 @@ pub use authenticators::Authenticators;
 pub use certificate::{BadCertificate, PeerCertificate};
 pub use inspect::Finding;
 pub use jwks::{JwksStatus, usable_keys};
+pub use session::{SampleFormat, read_sample};
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
