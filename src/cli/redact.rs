@@ -148,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn what_an_endpoint_is_asked_with_is_never_shown() {
+        let text = "[tls]\ndevelopment = true\n[auth.app]\ntype = \"forward\"\nurl = \"http://h/me\"\n\
+                    send = [\"x-session\"]\nidentity = { user = \"id\" }\n\
+                    [[route]]\npath = \"/\"\nauth = [\"app\"]\nrespond = { status = 200 }\n";
+        let file = std::path::Path::new("gateway.toml");
+        let environment = std::collections::BTreeMap::new();
+        let loaded = crate::config::load_text(file, text, &environment).unwrap();
+        let redact = Redact::new(&loaded.settings);
+        let name = HeaderName::from_static("x-session");
+        let value = HeaderValue::from_static("s3cret");
+        assert_eq!(redact.value(&name, &value), "…");
+    }
+
+    #[test]
     fn a_token_in_a_query_is_not_shown_however_its_name_is_spelt() {
         let shown = redact().target("/ws/?a=1&token=s3cret&%74oken=s3cret&b");
         assert_eq!(shown, "/ws/?a=1&token=…&%74oken=…&b");

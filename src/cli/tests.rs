@@ -329,6 +329,26 @@ fn help_names_every_command_and_the_exit_codes_and_nothing_that_is_not_here() {
 }
 
 #[test]
+fn routes_name_the_authenticators_of_every_type() {
+    let folder = Folder::new(
+        "[tls]\ndevelopment = true\n\
+         [auth.django]\ntype = \"django-session\"\nsecret = \"s3cret\"\nbackend = \"signed_cookies\"\ndirectory = \"users\"\n\
+         [auth.flask]\ntype = \"flask-session\"\nstore = \"redis://:s3cret@h/0\"\n\
+         [auth.cookie]\ntype = \"flask-cookie\"\nsecret = \"s3cret\"\n\
+         [auth.asked]\ntype = \"forward\"\nurl = \"http://h/me\"\nidentity = { user = \"id\" }\n\
+         [directory.users]\ntype = \"django\"\ndatabase = \"postgres://u:s3cret@h/db\"\n\
+         [[route]]\npath = \"/\"\nauth = [\"django\", \"flask\", \"cookie\", \"asked\"]\nrespond = { status = 200 }\n",
+    );
+    let said = folder.run(&["routes"]);
+    assert!(
+        said.out.contains("django,flask,cookie,asked"),
+        "{}",
+        said.out
+    );
+    assert_eq!((said.code, said.err.as_str()), (ExitCode::SUCCESS, ""));
+}
+
+#[test]
 fn a_command_of_a_later_version_says_so() {
     for command in [
         ["doctor", "--json"],

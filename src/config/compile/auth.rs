@@ -2,7 +2,7 @@
 
 use super::context::{Context, check_table_name};
 use super::directory::Directories;
-use super::{api_key, forward, jwt, session};
+use super::{api_key, django, flask, forward, jwt};
 use crate::config::node::quote;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::auth::{self, Auth};
@@ -42,13 +42,13 @@ fn kind(key: &str, raw: Auth, tls: &Tls, cx: &mut Context<'_>) -> Option<Authent
             AuthenticatorKind::ClientCertificate(client_certificate(key, raw, tls, cx))
         }
         Auth::DjangoSession(raw) => {
-            AuthenticatorKind::DjangoSession(Box::new(session::django(key, *raw, cx)?))
+            AuthenticatorKind::DjangoSession(Box::new(django::compile(key, *raw, cx)?))
         }
         Auth::FlaskSession(raw) => {
-            AuthenticatorKind::FlaskSession(Box::new(session::flask(key, *raw, cx)?))
+            AuthenticatorKind::FlaskSession(Box::new(flask::session(key, *raw, cx)?))
         }
         Auth::FlaskCookie(raw) => {
-            AuthenticatorKind::FlaskCookie(Box::new(session::flask_cookie(key, *raw, cx)))
+            AuthenticatorKind::FlaskCookie(Box::new(flask::cookie_session(key, *raw, cx)))
         }
         Auth::Forward(raw) => {
             AuthenticatorKind::Forward(Box::new(forward::compile(key, *raw, cx)?))

@@ -119,9 +119,8 @@ fn check_reached(
     let covers = |other: &&CookieRepair| other.name.is_none() || other.name == repair.name;
     if let Some(other) = before.iter().find(covers) {
         let message = match &other.name {
-            None => {
-                "is never reached: the one before holds for every cookie. Put it behind".to_owned()
-            }
+            None => "is never reached: one before it holds for every cookie; put that one last"
+                .to_owned(),
             Some(name) => format!("is never reached: another one holds for {name}"),
         };
         cx.error(at.problem(message));

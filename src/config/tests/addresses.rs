@@ -123,7 +123,7 @@ fn a_sqlite_file_is_seen_from_the_folder_and_is_not_watched() {
     };
     let wanted = format!("sqlite://{}/app.db", folder.path().display());
     assert_eq!(*django.database.url.expose(), wanted);
-    assert_eq!(there.settings.watched, [file.clone()]);
+    assert_eq!(there.settings.watched, std::slice::from_ref(&file));
     let told = |loaded: &Loaded| {
         let told = loaded.warnings.iter().map(ToString::to_string);
         told.filter(|warning| warning.contains("there is no file"))

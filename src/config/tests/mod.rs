@@ -6,6 +6,7 @@ mod cookies;
 mod cors;
 mod directories;
 mod doors;
+mod forward;
 mod layers;
 mod routes;
 mod sessions;
