@@ -80,7 +80,7 @@ fn bearer(headers: &HeaderMap) -> Found<'_> {
         return match token {
             "" => Err(malformed("there is no token after `Bearer`")
                 .note("the front end sent `Bearer` with an empty token: it had none to send")),
-            token if token.contains(',') => Err(list()),
+            token if memchr::memchr(b',', token.as_bytes()).is_some() => Err(list()),
             "null" | "undefined" | "None" | "[object Object]" => Err(malformed(
                 "a word of the programming language stands where the token belongs",
             )
