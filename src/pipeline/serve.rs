@@ -314,7 +314,9 @@ impl<'a> Visit<'a> {
             traceparent: &self.traceparent,
             now: self.now,
         };
-        let outbound = sealing.seal((method, uri, headers), body, permit)?;
+        let assertion = sealing.assertion(permit)?;
+        let request = (method, uri, headers);
+        let outbound = sealing.seal(request, body, permit, assertion.as_ref())?;
         let write = self.interim;
         let heard = move |status, headers: &HeaderMap| {
             pass_interim(gate.as_deref(), write, status, headers);
