@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use crate::auth::claims::refuse;
 use crate::auth::jwt::{MAX_TOKEN, malformed};
 use crate::auth::words::quoted;
-use crate::auth::{Request, cookie};
+use crate::auth::{Request, cookie, session};
 use crate::config::settings::Source;
 use crate::policy::denial::{Challenge, Code, Denial};
 
@@ -64,6 +64,7 @@ pub(crate) fn session_cookie<'a>(
     let Some(cookie) = found.filter(|cookie| !cookie.is_empty()) else {
         return Ok(None);
     };
+    let cookie = session::unquoted(cookie)?;
     if cookie.len() > MAX_TOKEN {
         return Err(refuse(format!("the cookie `{name}` is longer than 16 KiB")));
     }
@@ -113,7 +114,7 @@ fn bearer(headers: &HeaderMap) -> Found<'_> {
         return match token {
             "" => Err(malformed("there is no token after `Bearer`")
                 .note("the front end sent `Bearer` with an empty token: it had none to send")),
-            token if token.contains(',') => Err(list()),
+            token if memchr::memchr(b',', token.as_bytes()).is_some() => Err(list()),
             "null" | "undefined" | "None" | "[object Object]" => Err(malformed(
                 "a word of the programming language stands where the token belongs",
             )

@@ -157,17 +157,20 @@ fn forwarded(
     now: Timestamp,
 ) -> Result<Outcome, Denial> {
     let trusted = gate.policy.trusted_proxies.trusts(ask.peer.address.ip());
+    let request_id = serve::request_id(gate, trusted, &ask.headers, now);
+    let traceparent = serve::traceparent(&ask.headers);
     let sealing = Sealing {
         gate,
         route,
         forward,
         judged,
-        request_id: &serve::request_id(gate, trusted, &ask.headers, now),
-        traceparent: &serve::traceparent(&ask.headers),
+        request_id: &request_id,
+        traceparent: &traceparent,
         now,
     };
     let request = (ask.method.clone(), &ask.uri, ask.headers.clone());
-    let outbound = sealing.seal(request, RequestBody::Empty, permit)?;
+    let assertion = sealing.assertion(permit)?;
+    let outbound = sealing.seal(request, RequestBody::Empty, permit, assertion.as_ref())?;
     let upstream = gate.settings.upstreams.get(forward.upstream.0);
     let target = outbound.target().path_and_query();
     Ok(Outcome::Forward {

@@ -4,6 +4,7 @@
 use std::ops::Deref;
 
 use http::header::HOST;
+use http::{HeaderName, HeaderValue};
 
 use super::judge::{Subject, Who};
 use crate::gateway::Snapshot;
@@ -17,6 +18,8 @@ pub struct Arrival {
     client: Client,
     /// The host as routes match it.
     pub host: Box<str>,
+    /// What apps are told of it.
+    pub forwarded: [(HeaderName, HeaderValue); 4],
     /// The snapshot that it was worked out with.
     serial: u64,
     /// Whether a trusted proxy had its say: then each request may come from another client.
@@ -46,8 +49,10 @@ impl Arrival {
         }
         let (trusted, peer) = (&gate.policy.trusted_proxies, subject.peer.address.ip());
         let tls = subject.peer.tls.is_some();
+        let client = forwarded::resolve(trusted, peer, tls, &authority, subject.headers);
         Ok(Self {
-            client: forwarded::resolve(trusted, peer, tls, &authority, subject.headers),
+            forwarded: forwarded::fields(&client),
+            client,
             host: Box::from(authority.host()),
             serial: gate.serial,
             by_proxy: trusted.trusts(peer),

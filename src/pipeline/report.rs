@@ -49,6 +49,15 @@ impl Times {
         Some(self.answered?.saturating_duration_since(self.sent?))
     }
 
+    /// From the request's head to now; nothing where it is not wanted.
+    fn total(&self, wanted: bool) -> Duration {
+        if wanted {
+            clock::monotonic().saturating_duration_since(self.started)
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// From the request's head to the answer's, without the app's share.
     fn gateway(&self) -> Duration {
         let decided = self.decided.or(self.answered).unwrap_or(self.started);
@@ -179,26 +188,28 @@ impl Report {
     }
 }
 
+/// What a value says, where anybody is told of it.
+fn text(value: &HeaderValue, told: bool) -> &str {
+    if told {
+        value.to_str().unwrap_or_default()
+    } else {
+        ""
+    }
+}
+
 impl Drop for Report {
     fn drop(&mut self) {
+        // Texts that nobody will read are not made, and the clock is not read for them.
+        let told = (self.gate.metrics).tells(self.denial.is_some() || self.overlooked.is_some());
         let identity = self.caller.as_ref().map(|caller| caller.identity());
-        let trace_id = self
-            .traceparent
-            .to_str()
-            .ok()
-            .and_then(|text| text.get(3..35));
         let completed = Completed {
             at: self.at,
-            request_id: self.request_id.to_str().unwrap_or_default(),
-            trace_id: trace_id.unwrap_or_default(),
+            request_id: text(&self.request_id, told),
+            trace_id: text(&self.traceparent, told).get(3..35).unwrap_or_default(),
             client: self.client,
             route: self.route,
             method: &self.method,
-            host: self
-                .host
-                .as_ref()
-                .and_then(|host| host.to_str().ok())
-                .unwrap_or_default(),
+            host: self.host.as_ref().map_or("", |host| text(host, told)),
             path: self.uri.path(),
             status: self.status,
             denial: self.denial.as_ref(),
@@ -208,7 +219,7 @@ impl Drop for Report {
             authenticator: identity.map(|identity| &*identity.authenticator),
             gateway_time: self.times.gateway(),
             app_time: self.times.app(),
-            total_time: clock::monotonic().saturating_duration_since(self.times.started),
+            total_time: self.times.total(told),
             request_bytes: self.request_bytes
                 + self
                     .progress
@@ -222,6 +233,10 @@ impl Drop for Report {
             tls: self.tls,
             trace: self.trace.take(),
         };
-        self.gate.metrics.record(completed);
+        if told {
+            self.gate.metrics.record(completed);
+        } else {
+            self.gate.metrics.record_untold(&completed);
+        }
     }
 }

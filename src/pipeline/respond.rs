@@ -13,7 +13,7 @@ use crate::policy::route::{Route, Template, TemplatePart, Unauthenticated};
 
 /// Whose answer with a status of 400 or above it is: `gateway` or `app`.
 pub(crate) const REFUSED_BY: HeaderName = HeaderName::from_static("x-refused-by");
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+pub(super) const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// The answer to a refused request.
@@ -153,11 +153,16 @@ fn escape(text: &str) -> String {
 /// Whether a person's browser loads a page: `Sec-Fetch-Mode: navigate`, or, from browsers without
 /// it, an `Accept` that names `text/html` before anything that programs ask for.
 pub(crate) fn is_page_load(headers: &HeaderMap) -> bool {
+    prefers_page(headers.get(ACCEPT), headers.get(SEC_FETCH_MODE))
+}
+
+/// The same, by the first `Accept` and `Sec-Fetch-Mode`.
+pub(super) fn prefers_page(accept: Option<&HeaderValue>, mode: Option<&HeaderValue>) -> bool {
     // Every browser says what it accepts.
-    let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
+    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    if let Some(mode) = headers.get(SEC_FETCH_MODE) {
+    if let Some(mode) = mode {
         return mode == "navigate";
     }
     let best = |wanted: &str| {

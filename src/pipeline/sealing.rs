@@ -32,25 +32,34 @@ pub struct Sealing<'a, 'u> {
     pub now: Timestamp,
 }
 
-impl Sealing<'_, '_> {
-    /// Makes the request that the app gets.
+impl<'a> Sealing<'a, '_> {
+    /// The signed assertion about the caller, where one goes with the request.
     ///
     /// # Errors
     ///
-    /// `bad_request` where the judgement did not come as far as the path, and `auth_unavailable`
-    /// where the caller cannot be introduced.
+    /// `auth_unavailable` where the caller cannot be introduced.
+    pub fn assertion(&self, permit: &Permit) -> Result<Option<HeaderValue>, Denial> {
+        match (&self.gate.assertions, permit.caller()) {
+            (Some(assertions), Some(caller)) => assertions.header_for(caller, self.now).map(Some),
+            (Some(_) | None, _) => Ok(None),
+        }
+    }
+
+    /// Makes the request that the app gets. `assertion` is what [`Self::assertion`] gave for the
+    /// same permit.
+    ///
+    /// # Errors
+    ///
+    /// `bad_request` where the judgement did not come as far as the path.
     pub fn seal(
         &self,
         (method, uri, headers): (Method, &http::Uri, HeaderMap),
         body: RequestBody,
-        permit: &Permit,
-    ) -> Result<Outbound, Denial> {
+        permit: &'a Permit,
+        assertion: Option<&'a HeaderValue>,
+    ) -> Result<Outbound<'a>, Denial> {
         let (Some(client), Some(path)) = (&self.judged.client, &self.judged.path) else {
             return Err(Denial::new(Code::BadRequest, "the request has no host"));
-        };
-        let assertion = match (&self.gate.assertions, permit.caller()) {
-            (Some(assertions), Some(caller)) => Some(assertions.header_for(caller, self.now)?),
-            (Some(_) | None, _) => None,
         };
         let passing = Passing::of(self.judged, self.route);
         let facts = Facts {
@@ -58,12 +67,13 @@ impl Sealing<'_, '_> {
             route: self.route,
             forward: self.forward,
             client,
+            forwarded: &client.forwarded,
             path,
             request_id: self.request_id,
             traceparent: self.traceparent,
             hidden_query: &passing.hidden_query,
             websocket: self.judged.handshake.is_some(),
-            assertion: assertion.as_ref(),
+            assertion,
             refused: &passing.refused,
         };
         Ok(Outbound::seal((method, uri, headers), body, &facts, permit))

@@ -13,6 +13,7 @@ use super::body::Body;
 use super::files;
 use super::inbound;
 use super::judge::{Judged, Peer, Subject, Verdict, Who, judge};
+use super::look::Look;
 use super::report::{Report, Times};
 use super::respond;
 use super::sealing::Sealing;
@@ -27,7 +28,6 @@ use crate::telemetry::Held;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
 use crate::upstream::incoming::ClientBody;
-use crate::upstream::outbound::TRACEPARENT;
 use crate::upstream::pool::Pool;
 use crate::upstream::tunnel::Handover;
 
@@ -129,12 +129,11 @@ pub async fn serve(
         mut extensions,
         ..
     } = head;
-    let mut visit = Visit::begin(visitor, &gate, &headers, interim);
+    let look = Look::at(&headers);
+    let mut visit = Visit::begin(visitor, &gate, &headers, &look, interim);
     visit.upgrade = extensions.remove::<OnUpgrade>();
     let now = visit.now;
-    let page = respond::is_page_load(&headers);
-    let origin = cors::sole_origin(&headers).cloned();
-    let head_bytes = head_size(&method, &uri, &headers);
+    let head_bytes = head_size(&method, &uri, look.bytes);
     let preflight = cors::is_preflight(&method, &headers);
     let known = visitor.known();
     let mut judged = Judged::default();
@@ -170,11 +169,12 @@ pub async fn serve(
         Ok(answer) => (answer, None),
         Err(denial) => {
             let id = visit.request_id.to_str().unwrap_or_default();
+            let page = look.is_page_load();
             let answer = respond::refuse(&denial, id, (&kept_method, &uri), page, route);
             (answer, Some(denial))
         }
     };
-    visit.finish(&mut answer, &judged, origin.as_ref());
+    visit.finish(&mut answer, &judged, look.origin.as_ref());
     let report = Report::begin(
         visit.times,
         now,
@@ -205,6 +205,7 @@ impl<'a> Visit<'a> {
         visitor: &'a Visitor,
         gate: &'a Arc<Snapshot>,
         headers: &HeaderMap,
+        look: &Look,
         interim: Option<PassInterim<'a>>,
     ) -> Self {
         let (started, now) = (clock::monotonic(), clock::now());
@@ -215,7 +216,7 @@ impl<'a> Visit<'a> {
             visitor,
             now,
             request_id: request_id(gate, trusted, headers, now),
-            traceparent: traceparent(headers),
+            traceparent: trace_context(look.traceparent.as_ref()),
             times: Times::new(started),
             server: None,
             retries: 0,
@@ -315,7 +316,9 @@ impl<'a> Visit<'a> {
             traceparent: &self.traceparent,
             now: self.now,
         };
-        let outbound = sealing.seal((method, uri, headers), body, permit)?;
+        let assertion = sealing.assertion(permit)?;
+        let request = (method, uri, headers);
+        let outbound = sealing.seal(request, body, permit, assertion.as_ref())?;
         let write = self.interim;
         let heard = move |status, headers: &HeaderMap| {
             pass_interim((gate.as_deref(), write), hygiene, status, headers);
@@ -463,10 +466,11 @@ fn is_plain_id(id: &[u8]) -> bool {
 
 /// The client's trace context where it is valid, or a new one (W3C Trace Context §3.2).
 pub(crate) fn traceparent(headers: &HeaderMap) -> HeaderValue {
-    let mut sent = headers.get_all(TRACEPARENT).iter();
-    if let (Some(theirs), None) = (sent.next(), sent.next())
-        && is_traceparent(theirs.as_bytes())
-    {
+    trace_context(Look::at(headers).traceparent.as_ref())
+}
+
+fn trace_context(sent: Option<&HeaderValue>) -> HeaderValue {
+    if let Some(theirs) = sent.filter(|theirs| is_traceparent(theirs.as_bytes())) {
         return theirs.clone();
     }
     let (mut trace, mut span) = (uuid::Uuid::encode_buffer(), uuid::Uuid::encode_buffer());
@@ -504,11 +508,7 @@ fn is_traceparent(text: &[u8]) -> bool {
 }
 
 /// About how large the head was on the wire, in bytes.
-fn head_size(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> u64 {
-    let fields: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
+fn head_size(method: &Method, uri: &http::Uri, fields: usize) -> u64 {
     (method.as_str().len() + uri.path().len() + uri.query().map_or(0, str::len) + fields + 14)
         as u64
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::Entry;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
@@ -304,10 +305,10 @@ fn list<T: AsRef<str>>(names: &[T]) -> Option<HeaderValue> {
 
 /// Adds `Origin` to `Vary`, unless it is there.
 fn vary_by_origin(answer: &mut HeaderMap) {
-    let Some(first) = answer.get(VARY) else {
-        answer.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Entry::Vacant(place) = answer.entry(VARY) {
+        place.insert(HeaderValue::from_static("Origin"));
         return;
-    };
+    }
     let says = |value: &HeaderValue| {
         let mut names = value.as_bytes().split(|byte| *byte == b',');
         names.any(|name| {
@@ -318,7 +319,7 @@ fn vary_by_origin(answer: &mut HeaderMap) {
     if answer.get_all(VARY).iter().any(says) {
         return;
     }
-    let mut merged = Vec::with_capacity(first.len() + 8);
+    let mut merged = Vec::new();
     for value in answer.get_all(VARY) {
         merged.extend_from_slice(value.as_bytes());
         merged.extend_from_slice(b", ");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::policy::route::{AuthenticatorId, RouteId};
 use crate::telemetry::access_log;
 use crate::telemetry::completed::Completed;
+use crate::telemetry::log::Level;
 use crate::telemetry::metrics::Shared;
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::tables::{AuthenticatorMetrics, MethodClass, RouteMetrics, Tables};
@@ -41,6 +42,18 @@ impl Bound {
         if let Some(refusal) = Refusal::of(&completed, label, trace) {
             self.shared.refusals.push(refusal);
         }
+    }
+
+    /// Whether [`Self::record`] would tell anybody of a request: a line in the log, or an entry
+    /// among the refusals, where there was an objection.
+    #[must_use]
+    pub fn tells(&self, objected: bool) -> bool {
+        objected || self.shared.log.writes_access(Level::Info)
+    }
+
+    /// Ends a request of which nobody is told: counts it alone. Its texts may be empty.
+    pub fn record_untold(&self, completed: &Completed<'_>) {
+        self.count(self.route(completed.route), completed);
     }
 
     fn count(&self, route: &RouteMetrics, completed: &Completed<'_>) {

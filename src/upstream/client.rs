@@ -83,7 +83,7 @@ impl Upstream {
     /// [`UpstreamError`], once no server may be tried any more.
     pub async fn send(
         &self,
-        mut outbound: Outbound,
+        mut outbound: Outbound<'_>,
         terms: &Terms<'_>,
     ) -> Result<Answer, UpstreamError> {
         let limit = terms.timeout.unwrap_or(self.response_timeout());
@@ -162,7 +162,7 @@ impl Upstream {
     async fn attempt(
         &self,
         server: &Arc<Server>,
-        outbound: &Outbound,
+        outbound: &Outbound<'_>,
         body: RequestBody,
         limit: Duration,
         terms: &Terms<'_>,
@@ -242,7 +242,7 @@ impl Upstream {
         (received, exchange): (Received, Exchange),
         server: &Arc<Server>,
         retries: u32,
-        outbound: &Outbound,
+        outbound: &Outbound<'_>,
         terms: &Terms<'_>,
     ) -> Result<Answer, UpstreamError> {
         let body = if received.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -334,7 +334,7 @@ impl UpstreamError {
 
 /// Whether a request may be sent again after bytes of it were written: idempotent ones without a
 /// body alone (RFC 9110 §9.2.2).
-fn is_repeatable(outbound: &Outbound, body: &RequestBody) -> bool {
+fn is_repeatable(outbound: &Outbound<'_>, body: &RequestBody) -> bool {
     let idempotent = [
         Method::GET,
         Method::HEAD,

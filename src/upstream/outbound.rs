@@ -9,9 +9,10 @@ use std::fmt;
 use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use smallvec::SmallVec;
 
 use super::body::RequestBody;
-use crate::policy::forwarded::{self, Client};
+use crate::policy::forwarded::Client;
 use crate::policy::identity::Caller;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
@@ -23,7 +24,7 @@ pub const STICKY_COOKIE: &str = "portcullis-server";
 
 /// What the gateway itself says about a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct Facts<'a, 'p> {
     /// The policy in force.
     pub policy: &'a Policy,
     /// The route that was chosen.
@@ -32,20 +33,22 @@ pub struct Facts<'a> {
     pub forward: &'a Forward,
     /// Who the client is.
     pub client: &'a Client,
+    /// The forwarding headers that tell of it, each once.
+    pub forwarded: &'a [(HeaderName, HeaderValue)],
     /// The path that was judged.
-    pub path: &'a CanonicalPath<'a>,
+    pub path: &'p CanonicalPath<'p>,
     /// The request id.
     pub request_id: &'a HeaderValue,
     /// The trace context to send on.
     pub traceparent: &'a HeaderValue,
     /// Query parameters that carried a token which is not to go on.
-    pub hidden_query: &'a [&'a str],
+    pub hidden_query: &'p [&'p str],
     /// Whether this is a WebSocket handshake.
     pub websocket: bool,
     /// The signed assertion about the caller.
     pub assertion: Option<&'a HeaderValue>,
     /// Credentials that were looked at and refused while another one held.
-    pub refused: &'a [Refused<'a>],
+    pub refused: &'p [Refused<'p>],
 }
 
 /// A credential that was refused and does not go on.
@@ -57,19 +60,17 @@ pub enum Refused<'a> {
     Cookie(&'a str),
 }
 
-/// Headers that the gateway itself adds.
-type Own = Vec<(HeaderName, HeaderValue)>;
-
-/// Room for those that most requests get.
-const USUAL: usize = 14;
+/// Headers that the gateway itself adds, where they are kept: nothing is copied before it is
+/// written. Most requests get no more than there is room for.
+type Own<'a> = SmallVec<[(&'a HeaderName, &'a HeaderValue); 16]>;
 
 /// A request that may be sent to an app.
-pub struct Outbound {
+pub struct Outbound<'a> {
     method: Method,
     target: Uri,
     headers: HeaderMap,
     /// The gateway's own, each name once; they take the place of any in `headers`.
-    own: Own,
+    own: Own<'a>,
     pub(super) body: RequestBody,
     /// The server that the client's sticky cookie names.
     pub(super) sticky: Option<Box<str>>,
@@ -77,14 +78,14 @@ pub struct Outbound {
     pub(super) websocket: bool,
 }
 
-impl Outbound {
+impl<'a> Outbound<'a> {
     /// Makes the request that goes to the app. Whoever calls has shown a permit.
     #[must_use]
     pub fn seal(
         (method, uri, mut headers): (Method, &Uri, HeaderMap),
         body: RequestBody,
-        facts: &Facts<'_>,
-        permit: &Permit,
+        facts: &Facts<'a, '_>,
+        permit: &'a Permit,
     ) -> Self {
         facts.policy.hygiene.cleanse(&mut headers, facts.websocket);
         if facts.websocket {
@@ -98,20 +99,20 @@ impl Outbound {
                 Refused::Cookie(name) => drop(take_cookie(&mut headers, name)),
             }
         }
-        let mut own = Own::with_capacity(USUAL);
-        own.push((HOST, facts.client.authority.clone()));
-        own.push((facts.policy.request_id.clone(), facts.request_id.clone()));
-        own.push((TRACEPARENT, facts.traceparent.clone()));
-        own.extend(forwarded::fields(facts.client));
+        let mut own = Own::new();
+        own.push((&HOST_NAME, &facts.client.authority));
+        own.push((&facts.policy.request_id, facts.request_id));
+        own.push((&TRACEPARENT_NAME, facts.traceparent));
+        own.extend(facts.forwarded.iter().map(|(name, value)| (name, value)));
         introduce(&mut own, permit.caller().map(|caller| &**caller), facts);
         let HeaderEdits { set, remove } = &facts.route.request_headers;
         for name in remove {
             headers.remove(name);
-            own.retain(|(have, _)| have != name);
+            own.retain(|(have, _)| *have != name);
         }
         for (name, value) in set {
-            own.retain(|(have, _)| have != name);
-            own.push((name.clone(), value.clone()));
+            own.retain(|(have, _)| *have != name);
+            own.push((name, value));
         }
         Self {
             method,
@@ -134,7 +135,8 @@ impl Outbound {
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut all = self.headers.clone();
-        all.extend(self.own.iter().cloned());
+        let own = self.own.iter().copied();
+        all.extend(own.map(|(name, value)| (name.clone(), value.clone())));
         all
     }
 
@@ -143,11 +145,8 @@ impl Outbound {
         let theirs = self
             .headers
             .iter()
-            .filter(|(name, _)| self.own.iter().all(|(own, _)| own != *name));
-        self.own
-            .iter()
-            .map(|(name, value)| (name, value))
-            .chain(theirs)
+            .filter(|(name, _)| self.own.iter().all(|(own, _)| own != name));
+        self.own.iter().copied().chain(theirs)
     }
 
     /// The target that the app will get.
@@ -157,7 +156,7 @@ impl Outbound {
     }
 }
 
-impl fmt::Debug for Outbound {
+impl fmt::Debug for Outbound<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target.path();
         f.debug_struct("Outbound")
@@ -170,20 +169,24 @@ impl fmt::Debug for Outbound {
 /// The trace context (W3C Trace Context §3.2).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+// Names to be borrowed for as long as a request takes.
+static HOST_NAME: HeaderName = HOST;
+static TRACEPARENT_NAME: HeaderName = TRACEPARENT;
+
 /// Tells the app who is calling. The client's own headers of these names are gone already.
-fn introduce(own: &mut Own, caller: Option<&Caller>, facts: &Facts<'_>) {
+fn introduce<'a>(own: &mut Own<'a>, caller: Option<&'a Caller>, facts: &Facts<'a, '_>) {
     let Some(caller) = caller else {
         return;
     };
-    own.extend(caller.headers().iter().cloned());
+    own.extend(caller.headers().iter().map(|(name, value)| (name, value)));
     if let (Some(name), Some(value)) = (&facts.policy.identity.assertion, facts.assertion) {
-        own.push((name.clone(), value.clone()));
+        own.push((name, value));
     }
 }
 
 /// The origin-form target: the path that was judged, with the route's prefixes changed, and the
 /// query without hidden parameters.
-fn target(uri: &Uri, facts: &Facts<'_>) -> Uri {
+fn target(uri: &Uri, facts: &Facts<'_, '_>) -> Uri {
     let untouched = facts.forward.strip_prefix.is_none()
         && facts.forward.add_prefix.is_none()
         && facts.hidden_query.is_empty()

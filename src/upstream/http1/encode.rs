@@ -1,11 +1,51 @@
 //! The head of a request as it stands on the wire (RFC 9112 §3).
 
-use bytes::{BufMut, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 /// Room for most heads, in bytes.
 const USUAL_HEAD: usize = 1024;
+/// Room that a connection keeps while it rests, in bytes.
+const MOST_KEPT: usize = 4 * 1024;
+
+/// What is to be written, and how far it was. Its room is kept for the next request.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Out {
+    /// What is left to write.
+    pub(super) fn left(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    /// So many bytes of it were written.
+    pub(super) fn advance(&mut self, size: usize) {
+        self.written += size;
+        if self.written >= self.bytes.len() {
+            self.clear();
+        }
+    }
+
+    /// Forgets what is left.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.written = 0;
+    }
+
+    /// Where more is put behind it.
+    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Gives back what a large head took.
+    pub(super) fn rest(&mut self) {
+        self.clear();
+        self.bytes.shrink_to(MOST_KEPT);
+    }
+}
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +61,7 @@ pub(super) enum Framing {
 /// Writes the head. `host` takes the place of the request's own where given; the framing's field
 /// takes the place of any that is there.
 pub(super) fn head<'f>(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     (method, target): (&Method, &Uri),
     fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
     host: Option<&HeaderValue>,
@@ -31,10 +71,10 @@ pub(super) fn head<'f>(
         .path_and_query()
         .map_or("/", |target| target.as_str());
     out.reserve(USUAL_HEAD + target.len());
-    out.put_slice(method.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(target.as_bytes());
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in fields {
         if *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING {
             continue;
@@ -53,38 +93,38 @@ pub(super) fn head<'f>(
         }
         Framing::Chunked => field(out, b"transfer-encoding", b"chunked"),
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// One header line. A `HeaderValue` holds no CR, LF or NUL.
-pub(super) fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The line before a chunk's data (RFC 9112 §7.1).
-pub(super) fn chunk_size(out: &mut BytesMut, size: usize) {
+pub(super) fn chunk_size(out: &mut Vec<u8>, size: usize) {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
         let digit = u8::try_from((size >> (place * 4)) & 0xf).unwrap_or(0);
-        out.put_u8(if digit < 10 {
+        out.push(if digit < 10 {
             b'0' + digit
         } else {
             b'a' + digit - 10
         });
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The last chunk and the trailers.
-pub(super) fn last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
-    out.put_slice(b"0\r\n");
+pub(super) fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         field(out, name.as_str().as_bytes(), value.as_bytes());
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -97,7 +137,7 @@ mod tests {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("9"));
         headers.insert("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_static("2"));
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         let uri = Uri::from_static("/a?b=c");
         head(
             &mut out,
@@ -106,7 +146,7 @@ mod tests {
             host,
             Framing::Length(3),
         );
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -134,9 +174,9 @@ mod tests {
             (16, "10\r\n"),
             (65536, "10000\r\n"),
         ] {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             chunk_size(&mut out, size);
-            assert_eq!(out, text);
+            assert_eq!(out, text.as_bytes());
         }
     }
 }

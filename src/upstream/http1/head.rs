@@ -71,19 +71,19 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head
     let is_11 = parsed.version == Some(1);
     // Where each field stands, so that the values can share the buffer's bytes.
     let base = buffer.as_ptr() as usize;
-    let mut spans = smallvec::SmallVec::<[(HeaderName, usize, usize); 32]>::new();
+    let mut spans = smallvec::SmallVec::<[[usize; 4]; 16]>::new();
     for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_bad| "a header name that is none")?;
-        spans.push((
-            name,
-            field.value.as_ptr() as usize - base,
-            field.value.len(),
-        ));
+        let (name, value) = (field.name.as_bytes(), field.value);
+        let start = |part: &[u8]| (part.as_ptr() as usize).saturating_sub(base);
+        spans.push([start(name), name.len(), start(value), value.len()]);
     }
     let bytes = buffer.split_to(length).freeze();
     let mut headers = HeaderMap::with_capacity(spans.len() + OWN_FIELDS);
-    for (name, start, size) in spans {
+    let mut present = Present::default();
+    for &[name_start, name_size, start, size] in &spans {
+        let name = bytes.get(name_start..name_start + name_size);
+        let name = HeaderName::from_bytes(name.unwrap_or_default())
+            .map_err(|_bad| "a header name that is none")?;
         // An empty value may stand anywhere.
         let value = if size == 0 {
             bytes::Bytes::new()
@@ -92,10 +92,12 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head
         };
         let value = HeaderValue::from_maybe_shared(value)
             .map_err(|_bad| "a header value with control bytes")?;
+        present.note(&name);
         headers.append(name, value);
     }
-    let framing = framing(status, is_11, method, &headers)?;
-    let keeps_alive = is_11 && framing != Framing::Close && !says_close(&headers);
+    let framing = framing(status, (is_11, method), &headers, &present)?;
+    let closes = present.connection && says_close(&headers);
+    let keeps_alive = is_11 && framing != Framing::Close && !closes;
     Ok(Some(Head {
         status,
         headers,
@@ -104,15 +106,35 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head
     }))
 }
 
+/// Which of the fields that frame an answer are there, so that only those are looked up.
+#[derive(Default)]
+struct Present {
+    connection: bool,
+    length: bool,
+    coding: bool,
+}
+
+impl Present {
+    fn note(&mut self, name: &HeaderName) {
+        self.connection |= *name == CONNECTION;
+        self.length |= *name == CONTENT_LENGTH;
+        self.coding |= *name == TRANSFER_ENCODING;
+    }
+}
+
 /// RFC 9112 §6.3, without its leniency.
 fn framing(
     status: StatusCode,
-    is_11: bool,
-    method: &Method,
+    (is_11, method): (bool, &Method),
     headers: &HeaderMap,
+    present: &Present,
 ) -> Result<Framing, Invalid> {
-    let coded = is_chunked(is_11, headers)?;
-    let length = length(headers)?;
+    let coded = present.coding && is_chunked(is_11, headers)?;
+    let length = if present.length {
+        length(headers)?
+    } else {
+        None
+    };
     if coded && length.is_some() {
         return Err("both Transfer-Encoding and Content-Length");
     }

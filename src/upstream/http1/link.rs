@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::decode::{Decoder, Piece};
-use super::encode::{self, Framing};
+use super::encode::{self, Framing, Out};
 use super::head::{self, Head, Invalid};
 use crate::clock::Deadline;
 use crate::upstream::body::RequestBody;
@@ -34,7 +34,7 @@ pub(crate) struct Link {
     stream: Stream,
     read: BytesMut,
     /// What is written before `chunk`.
-    out: BytesMut,
+    out: Out,
     upload: Upload,
     decoder: Decoder,
     /// Whether the answer's head lets the connection be used again.
@@ -85,7 +85,7 @@ impl Link {
         Self {
             stream,
             read: BytesMut::new(),
-            out: BytesMut::new(),
+            out: Out::default(),
             upload: Upload {
                 body: RequestBody::Empty,
                 chunked: false,
@@ -115,7 +115,7 @@ impl Link {
     /// Sends a request and waits for the head of its answer. `heard` is told of interim answers.
     pub(crate) async fn send(
         &mut self,
-        (outbound, host): (&Outbound, Option<&HeaderValue>),
+        (outbound, host): (&Outbound<'_>, Option<&HeaderValue>),
         body: RequestBody,
         until: Option<Instant>,
         heard: HearInterim<'_>,
@@ -124,7 +124,7 @@ impl Link {
         let framing = framing(&body, method);
         self.out.clear();
         let line = (method, outbound.target());
-        encode::head(&mut self.out, line, outbound.fields(), host, framing);
+        encode::head(self.out.end(), line, outbound.fields(), host, framing);
         self.upload = Upload {
             done: false,
             chunked: framing == Framing::Chunked,
@@ -251,6 +251,7 @@ impl Link {
     /// Gives back what a large answer took, before the connection rests.
     pub(crate) fn rest(&mut self) {
         self.appetite = READ;
+        self.out.rest();
         if self.read.capacity() > 2 * READ {
             self.read = BytesMut::new();
         }
@@ -289,11 +290,14 @@ impl Link {
             } else {
                 Poll::Ready(Ok(false))
             };
-            while self.out.has_remaining() || self.upload.chunk.has_remaining() {
-                let parts = [IoSlice::new(&self.out), IoSlice::new(&self.upload.chunk)];
+            while !self.out.left().is_empty() || self.upload.chunk.has_remaining() {
+                let parts = [
+                    IoSlice::new(self.out.left()),
+                    IoSlice::new(&self.upload.chunk),
+                ];
                 let stream = Pin::new(&mut self.stream);
                 let wrote = if self.upload.chunk.is_empty() {
-                    stream.poll_write(cx, &self.out)
+                    stream.poll_write(cx, self.out.left())
                 } else {
                     stream.poll_write_vectored(cx, &parts)
                 };
@@ -305,11 +309,11 @@ impl Link {
                     Err(error) => return Poll::Ready(Err(UploadError::Broken(error.kind()))),
                 };
                 self.upload.begun = true;
-                let of_out = size.min(self.out.len());
+                let of_out = size.min(self.out.left().len());
                 self.out.advance(of_out);
                 self.upload.chunk.advance(size - of_out);
                 if self.upload.chunked && self.upload.chunk.is_empty() && size > of_out {
-                    self.out.extend_from_slice(b"\r\n");
+                    self.out.end().extend_from_slice(b"\r\n");
                     if matches!(next, Poll::Ready(Ok(false))) {
                         // It leaves with the next chunk's size line.
                         break;
@@ -352,7 +356,7 @@ impl Link {
         let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else {
             *body = RequestBody::Empty;
             if *chunked {
-                encode::last_chunk(&mut self.out, None);
+                encode::last_chunk(self.out.end(), None);
             }
             return Poll::Ready(Ok(true));
         };
@@ -363,14 +367,14 @@ impl Link {
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
                 if *chunked {
-                    encode::chunk_size(&mut self.out, data.len());
+                    encode::chunk_size(self.out.end(), data.len());
                 }
                 *chunk = data;
             }
             Err(frame) => {
                 *body = RequestBody::Empty;
                 if *chunked {
-                    encode::last_chunk(&mut self.out, frame.trailers_ref());
+                    encode::last_chunk(self.out.end(), frame.trailers_ref());
                 }
                 return Poll::Ready(Ok(true));
             }
