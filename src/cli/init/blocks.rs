@@ -2,9 +2,10 @@
 //! the rules as tests. Pure.
 
 use super::findings::{Cors, Level, Location, SecretFound};
-use super::sheet::{Block, Variables, list, one_line, quote, seconds};
+use super::sheet::{Block, Refused, Variables, list, one_line, quote, seconds};
 use super::tree::{Gate, Planned};
 use crate::policy::cors::OriginPattern;
+use crate::policy::path::PathPattern;
 
 /// The name of the upstream, and of the directory.
 pub(super) const APP: &str = "app";
@@ -103,11 +104,13 @@ pub(super) struct CrossOrigin {
     pub(super) is_the_apps: bool,
 }
 
-/// The cross-origin rule.
+/// The cross-origin rule. `is_used` tells that an address of the app has it.
 pub(super) fn cors(
     found: Option<&Cors>,
     is_elsewhere: bool,
     trusted: &[String],
+    is_used: bool,
+    refused: &Refused,
     variables: &mut Variables,
 ) -> CrossOrigin {
     let Some(found) = found else {
@@ -119,8 +122,14 @@ pub(super) fn cors(
     let (origins, unclear) = origins(found);
     let everyone = found.any && !found.credentials;
     let can_say = everyone || (!found.any && unclear.is_empty() && !origins.is_empty());
+    let why_not = refused.why("cors.web");
+    let can_say = can_say && why_not.is_none();
     let mut block = Block::new("[cors.web]");
-    if !can_say && !found.any && unclear.is_empty() {
+    if let Some(why) = why_not {
+        block
+            .says
+            .push(format!("The app's rule cannot be written as it is: {why}."));
+    } else if !can_say && !found.any && unclear.is_empty() {
         // No origin is allowed: there is no rule to take over.
         return CrossOrigin::default();
     }
@@ -180,7 +189,7 @@ pub(super) fn cors(
         None => block.key("origins", list(&origins)),
     }
     terms(found, &mut block);
-    block.is_comment = !can_say;
+    block.is_comment = !(can_say && is_used);
     CrossOrigin {
         is_the_apps: !can_say,
         block: Some(block),
@@ -297,7 +306,15 @@ pub(super) fn routes(
          app checks it goes on checking."
             .to_owned(),
     ])];
-    let taken = |path: &str| planned.iter().any(|route| route.path == path);
+    let segments = |path: &str| {
+        PathPattern::parse(path)
+            .map(|path| path.segments().to_vec())
+            .ok()
+    };
+    let taken = |path: &str| {
+        let wanted = segments(path);
+        planned.iter().any(|route| segments(&route.path) == wanted)
+    };
     for route in planned {
         blocks.push(route_block(route, around));
         if route.gate.level == Level::Required && around.preflights_pass {

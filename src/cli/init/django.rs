@@ -4,7 +4,7 @@ use super::blocks::{
     APP, Around, Asked, address, cors, doors, expectations, routes, secret, secrets,
 };
 use super::findings::{Database, Django, DjangoSessions, Kind, Level, Location, SimpleJwt, Users};
-use super::sheet::{Block, Sheet, Variables, list, one_line, quote, seconds};
+use super::sheet::{Block, Refused, Sheet, Variables, list, one_line, quote, seconds};
 use super::tree::{Available, Gate, Planned, plan};
 
 /// Where the development server listens.
@@ -18,12 +18,12 @@ const SIGNED: &[&str] = &[
 const LEEWAY: u64 = 600;
 
 /// The file for an app.
-pub(super) fn sheet(found: &Django, asked: &Asked) -> Sheet {
+pub(super) fn sheet(found: &Django, asked: &Asked, refused: &Refused) -> Sheet {
     let mut variables = Variables::default();
-    let directory = directory(found, &mut variables);
-    let has_directory = directory.is_some();
-    let session = session(found, has_directory, &mut variables);
-    let token = token(found, has_directory, &mut variables);
+    let directory = directory(found, refused, &mut variables);
+    let has_directory = directory.as_ref().is_some_and(|block| !block.is_comment);
+    let session = session(found, has_directory, refused, &mut variables);
+    let token = token(found, has_directory, refused, &mut variables);
     let available = Available {
         token: token.as_ref().is_some_and(|block| !block.is_comment),
         token_cookie: cookie_of(found.tokens.as_ref()).is_some(),
@@ -37,12 +37,15 @@ pub(super) fn sheet(found: &Django, asked: &Asked) -> Sheet {
         |block: &Block| !block.is_comment && block.keys.iter().any(|(key, _)| *key == "directory");
     let mut directory: Vec<_> = directory.into_iter().collect();
     for block in &mut directory {
-        block.is_comment = !auth.iter().any(names_directory);
+        block.is_comment |= !auth.iter().any(names_directory);
     }
+    let rest_cors = found.endpoints.iter().any(|one| one.cors);
     let cross = cors(
         found.cors.as_ref(),
         found.cors_elsewhere,
         &found.trusted_origins,
+        rest_cors,
+        refused,
         &mut variables,
     );
     let has_cors = cross.block.as_ref().is_some_and(|block| !block.is_comment);
@@ -51,7 +54,7 @@ pub(super) fn sheet(found: &Django, asked: &Asked) -> Sheet {
         has_cors,
         preflights_pass: cross.is_the_apps,
         rest_words: rest_words(found, &planned),
-        rest_cors: found.endpoints.iter().any(|one| one.cors),
+        rest_cors,
         rest_gate: Gate::OPEN,
         rest_observes: false,
         csrf_words: "The app takes its session cookie here without a CSRF token; take `csrf` away where \
@@ -156,12 +159,17 @@ fn is_web(text: &str) -> bool {
     })
 }
 
-fn token(found: &Django, has_directory: bool, variables: &mut Variables) -> Option<Block> {
+fn token(
+    found: &Django,
+    has_directory: bool,
+    refused: &Refused,
+    variables: &mut Variables,
+) -> Option<Block> {
     let tokens = found.tokens.as_ref()?;
     let mut block = Block::new("[auth.token]").saying(
         "The bearer tokens that the app's SimpleJWT issues, checked as SimpleJWT checks them.",
     );
-    if let Some(why) = token_lacks(tokens) {
+    if let Some(why) = token_lacks(tokens).or_else(|| refused.why("auth.token")) {
         block.is_comment = true;
         block.says.push(format!(
             "The gateway cannot check them as the app is set: {why}."
@@ -352,12 +360,19 @@ pub(super) fn is_address(text: &str) -> bool {
     rest.len() > 1 && rest.is_ascii() && !rest.contains(char::is_control)
 }
 
-fn directory(found: &Django, variables: &mut Variables) -> Option<Block> {
+fn directory(found: &Django, refused: &Refused, variables: &mut Variables) -> Option<Block> {
     let (users, database) = users_of(found)?;
     let mut block = Block::new(format!("[directory.{APP}]")).saying(format!(
         "Roles and state of a user, from the table of {}. SELECT is all that the gateway needs.",
         users.model
     ));
+    if let Some(why) = refused.why("directory.app") {
+        block.says.push(format!(
+            "The gateway cannot ask it as it is: {}.",
+            one_line(&why)
+        ));
+        block.is_comment = true;
+    }
     block.key("type", quote("django"));
     block.key("database", self::database(database, variables));
     if users.table != "auth_user" {
@@ -390,7 +405,12 @@ fn directory(found: &Django, variables: &mut Variables) -> Option<Block> {
     Some(block)
 }
 
-fn session(found: &Django, has_directory: bool, variables: &mut Variables) -> Option<Block> {
+fn session(
+    found: &Django,
+    has_directory: bool,
+    refused: &Refused,
+    variables: &mut Variables,
+) -> Option<Block> {
     let sessions = found.sessions.as_ref()?;
     let mut block = Block::new("[auth.session]")
         .saying("The session cookie that the app's login sets, checked as Django checks it.");
@@ -405,6 +425,7 @@ fn session(found: &Django, has_directory: bool, variables: &mut Variables) -> Op
             unreadable(sessions)
         }
     });
+    let why = why.or_else(|| refused.why("auth.session"));
     if let Some(why) = why {
         block.says.push(format!(
             "The gateway cannot read it as the app is set: {}.",

@@ -3,7 +3,7 @@
 use super::blocks::{Around, Asked, address, cors, doors, expectations, routes, secret, secrets};
 use super::django::{is_address, is_redis, is_table, is_token, quieten, unknown};
 use super::findings::{Flask, FlaskJwt, FlaskSessions, Kind, Level};
-use super::sheet::{Block, Sheet, Variables, list, one_line, quote, seconds};
+use super::sheet::{Block, Refused, Sheet, Variables, list, one_line, quote, seconds};
 use super::tree::{Available, Gate, plan};
 
 /// Where the development server listens.
@@ -16,10 +16,10 @@ const SIGNED: &[&str] = &[
 ];
 
 /// The file for an app.
-pub(super) fn sheet(found: &Flask, asked: &Asked) -> Sheet {
+pub(super) fn sheet(found: &Flask, asked: &Asked, refused: &Refused) -> Sheet {
     let mut variables = Variables::default();
-    let token = token(found, &mut variables);
-    let session = session(found, &mut variables);
+    let token = token(found, refused, &mut variables);
+    let session = session(found, refused, &mut variables);
     let double_submit = found.tokens.as_ref().is_some_and(has_double_submit);
     let available = Available {
         token: token.as_ref().is_some_and(|block| !block.is_comment),
@@ -44,14 +44,15 @@ pub(super) fn sheet(found: &Flask, asked: &Asked) -> Sheet {
     auth.extend(session);
     let is_elsewhere = found.cors_elsewhere || found.cors_rules > 1;
     let rule = found.cors.as_ref().filter(|_| found.cors_rules <= 1);
-    let cross = cors(rule, is_elsewhere, &[], &mut variables);
+    let rest_cors = found.endpoints.iter().any(|one| one.cors);
+    let cross = cors(rule, is_elsewhere, &[], rest_cors, refused, &mut variables);
     let has_cors = cross.block.as_ref().is_some_and(|block| !block.is_comment);
     let around = Around {
         hosts: &asked.hosts,
         has_cors,
         preflights_pass: cross.is_the_apps,
         rest_words: rest_words(found, watches),
-        rest_cors: found.endpoints.iter().any(|one| one.cors),
+        rest_cors,
         rest_gate: if watches { WATCHED } else { Gate::OPEN },
         rest_observes: watches,
         csrf_words: "Cookies are guarded by the token's own double submit (X-CSRF-TOKEN), here and in the \
@@ -156,11 +157,11 @@ fn sources(found: &FlaskJwt) -> Vec<String> {
     sources
 }
 
-fn token(found: &Flask, variables: &mut Variables) -> Option<Block> {
+fn token(found: &Flask, refused: &Refused, variables: &mut Variables) -> Option<Block> {
     let tokens = found.tokens.as_ref()?;
     let mut block = Block::new("[auth.token]")
         .saying("The tokens that the app's Flask-JWT-Extended issues, checked as it checks them.");
-    if let Some(why) = token_lacks(tokens) {
+    if let Some(why) = token_lacks(tokens).or_else(|| refused.why("auth.token")) {
         block.is_comment = true;
         block.says.push(format!(
             "The gateway cannot check them as the app is set: {why}."
@@ -235,7 +236,7 @@ fn key_of(found: &Flask, tokens: &FlaskJwt, block: &mut Block, variables: &mut V
 
 // ---- [auth.session] ----
 
-fn session(found: &Flask, variables: &mut Variables) -> Option<Block> {
+fn session(found: &Flask, refused: &Refused, variables: &mut Variables) -> Option<Block> {
     let sessions = found.sessions.as_ref()?;
     found
         .secret
@@ -248,7 +249,8 @@ fn session(found: &Flask, variables: &mut Variables) -> Option<Block> {
     } else {
         "The app's signed session cookie.".to_owned()
     });
-    if let Some(why) = sessions.why_not.clone().or_else(|| unreadable(sessions)) {
+    let why = sessions.why_not.clone().or_else(|| unreadable(sessions));
+    if let Some(why) = why.or_else(|| refused.why("auth.session")) {
         block.is_comment = true;
         block.says.push(format!(
             "The gateway cannot read it as the app is set: {}.",

@@ -2,7 +2,9 @@
 //!
 //! Whatever stands in a block, the text is TOML: strings are escaped, comments stay on their lines.
 
-use crate::config::Environment;
+use std::collections::BTreeMap;
+
+use crate::config::{Environment, Problem};
 
 /// How wide a comment may be, in characters.
 const WIDTH: usize = 100;
@@ -95,6 +97,32 @@ impl Sheet {
             out.pop();
         }
         out
+    }
+}
+
+/// Tables of a sheet that the gateway does not take as they are, with the reason. They become comments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused(BTreeMap<String, String>);
+
+impl Refused {
+    /// Notes the table that a mistake stands in, where it is one that may be left out.
+    pub(super) fn note(&mut self, problem: &Problem) {
+        let tables = ["auth.token", "auth.session", "directory.app", "cors.web"];
+        let inside = |table: &&&str| {
+            let rest = problem.key.strip_prefix(**table);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let Some(table) = tables.iter().find(inside) else {
+            return;
+        };
+        let key = problem.key.rsplit('.').next().unwrap_or_default();
+        let why = format!("`{key}` {}", problem.message);
+        self.0.entry((*table).to_owned()).or_insert(why);
+    }
+
+    /// Why a table is not taken.
+    pub(super) fn why(&self, table: &str) -> Option<String> {
+        self.0.get(table).cloned()
     }
 }
 
