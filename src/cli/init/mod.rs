@@ -4,10 +4,13 @@
 //! `flask` make a `sheet` of it, pure. What is written was accepted by the code that reads it.
 
 mod blocks;
+mod cross_origin;
 mod django;
 mod findings;
 mod flask;
 mod interpreter;
+mod names;
+mod routes;
 mod sheet;
 mod tree;
 

@@ -628,6 +628,8 @@ fn some_django() -> impl Strategy<Value = Findings> {
     })
 }
 
+const LOCATIONS: &[&str] = &["headers", "cookies", "query_string", "json"];
+
 fn some_flask() -> impl Strategy<Value = Findings> {
     let sessions = (
         maybe(words(&["cookie", "redis", "table"])),
@@ -642,7 +644,6 @@ fn some_flask() -> impl Strategy<Value = Findings> {
         json!({ "kind": kind, "cookie": cookie, "table": table, "store": store, "key_prefix": prefix,
                 "lifetime": lifetime, "signer": signer })
     });
-    const LOCATIONS: &[&str] = &["headers", "cookies", "query_string", "json"];
     let tokens = (
         prop::collection::vec(words(&["HS256", "ES256"]), 0..3),
         secret_found(),
