@@ -118,12 +118,15 @@ def cache(alias, settings):
     if where and not where["shown"].startswith(("redis://", "rediss://", "unix://")):
         why, where = "the cache's LOCATION is no redis:// URL", None
     if where and where["shown"].startswith("unix://"):
-        where["shown"] = "redis+" + where["shown"]
-        where["env"] = None
+        where["shown"] = "redis+unix://" + where["shown"].partition("://")[2].rpartition("@")[2]
+        where["shown"] += "?pass=PASSWORD" if where["hidden"] and "?" not in where["shown"] else ""
     if why is None and options.get("PASSWORD"):
         where["hidden"] = True
         where["env"] = None
-        where["shown"] = re.sub(r"^(\w+)://(?:[^@/]*@)?", r"\1://:PASSWORD@", where["shown"])
+        if where["shown"].startswith("redis+unix://"):
+            where["shown"] += ("&" if "?" in where["shown"] else "?") + "pass=PASSWORD"
+        else:
+            where["shown"] = re.sub(r"^(\w+)://(?:[^@/]*@)?", r"\1://:PASSWORD@", where["shown"])
     try:
         version = int(found.get("VERSION", 1))
     except (TypeError, ValueError):

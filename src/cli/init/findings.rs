@@ -2,6 +2,10 @@
 //!
 //! Nothing in it is trusted to fit a gateway.toml: names and addresses are the app's. No secret is in
 //! it, only the names of the variables that hold them.
+#![expect(
+    clippy::struct_excessive_bools,
+    reason = "they mirror settings that are on or off"
+)]
 
 use serde::Deserialize;
 

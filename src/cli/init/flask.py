@@ -26,7 +26,8 @@ def redis_location(client):
     number, hidden = int(held.get("db") or 0), bool(held.get("password"))
     who = "%s:PASSWORD@" % (text(held.get("username")) or "") if hidden else ""
     if held.get("path"):
-        return {"env": None, "shown": "redis+unix://%s%s?db=%d" % (who, held["path"], number), "hidden": hidden}
+        password = "&pass=PASSWORD" if hidden else ""
+        return {"env": None, "shown": "redis+unix://%s?db=%d%s" % (held["path"], number, password), "hidden": hidden}
     host, port = text(held.get("host")) or "localhost", int(held.get("port") or 6379)
     shown = "%s://%s%s:%d/%d" % ("rediss" if secure else "redis", who, host, port, number)
     for name in sorted(os.environ):

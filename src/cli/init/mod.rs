@@ -4,10 +4,13 @@
 //! `flask` make a `sheet` of it, pure. What is written was accepted by the code that reads it.
 
 mod blocks;
+mod cross_origin;
 mod django;
 mod findings;
 mod flask;
 mod interpreter;
+mod names;
+mod routes;
 mod sheet;
 mod tree;
 
@@ -21,7 +24,7 @@ use clap::Args;
 use blocks::Asked;
 use findings::Findings;
 use interpreter::Script;
-use sheet::{Sheet, Variables};
+use sheet::{Refused, Sheet, Variables};
 
 use super::{complain, print};
 use crate::config;
@@ -68,25 +71,21 @@ pub(super) fn run(options: &Options, out: &mut dyn Write, err: &mut dyn Write) -
         complain(err, &there(&options.output));
         return ExitCode::FAILURE;
     }
-    let sheet = match written(options) {
-        Ok(written) => written,
+    let findings = match looked(options) {
+        Ok(findings) => findings,
         Err(words) => {
             complain(err, &words);
             return ExitCode::FAILURE;
         }
     };
-    let (text, variables) = match sheet {
-        Some(sheet) => (sheet.text(), sheet.variables),
-        None => plain(options.upstream.as_deref()),
+    let (text, variables) = match written(findings.as_ref(), options) {
+        Ok(written) => written,
+        Err(report) => {
+            complain(err, &"with what was given the file would have mistakes");
+            print(err, &format_args!("{report}\n"));
+            return ExitCode::FAILURE;
+        }
     };
-    if let Err(report) = config::load_text(&options.output, &text, &variables) {
-        complain(
-            err,
-            &"the file would have mistakes; correct what was given, or tell us",
-        );
-        print(err, &format_args!("{report}\n"));
-        return ExitCode::FAILURE;
-    }
     if to_stdout {
         print(out, &text);
         return ExitCode::SUCCESS;
@@ -111,22 +110,63 @@ fn there(file: &Path) -> String {
     )
 }
 
-/// The sheet of the app that is named; `None` where none is.
-fn written(options: &Options) -> Result<Option<Sheet>, String> {
-    let (script, upstream) = match (&options.django, &options.flask) {
-        (Some(manage), _) => (django_script(manage)?, django::UPSTREAM),
-        (None, Some(app)) => (flask_script(app)?, flask::UPSTREAM),
+/// What is found of the app that is named; `None` where none is.
+fn looked(options: &Options) -> Result<Option<Findings>, String> {
+    let script = match (&options.django, &options.flask) {
+        (Some(manage), _) => django_script(manage)?,
+        (None, Some(app)) => flask_script(app)?,
         (None, None) => return Ok(None),
     };
-    let findings = interpreter::look(options.python.as_deref(), &script)?;
-    let asked = Asked {
-        upstream: options.upstream.as_deref().unwrap_or(upstream).to_owned(),
-        hosts: options.hosts.clone(),
+    interpreter::look(options.python.as_deref(), &script).map(Some)
+}
+
+/// The file, and what it wants in its environment. It is accepted by the code that reads it.
+fn written(
+    findings: Option<&Findings>,
+    options: &Options,
+) -> Result<(String, Variables), config::Report> {
+    let upstream = options.upstream.as_deref();
+    let Some(findings) = findings else {
+        let (text, variables) = plain(upstream);
+        config::load_text(&options.output, &text, &variables)?;
+        return Ok((text, variables));
     };
-    Ok(Some(match findings {
-        Findings::Django(found) => django::sheet(&found, &asked),
-        Findings::Flask(found) => flask::sheet(&found, &asked),
-    }))
+    let hosts = options.hosts.clone();
+    let sheet = |upstream: &str| accepted(findings, &asked(upstream, hosts), &options.output);
+    let sheet = match findings {
+        Findings::Django(_) => sheet(upstream.unwrap_or(django::UPSTREAM)),
+        Findings::Flask(_) => sheet(upstream.unwrap_or(flask::UPSTREAM)),
+    }?;
+    Ok((sheet.text(), sheet.variables))
+}
+
+fn asked(upstream: &str, hosts: Vec<String>) -> Asked {
+    Asked {
+        upstream: upstream.to_owned(),
+        hosts,
+    }
+}
+
+/// The sheet of an app. A table that the configuration refuses becomes a comment with the reason; what
+/// depends on it is made anew.
+fn accepted(findings: &Findings, asked: &Asked, file: &Path) -> Result<Sheet, config::Report> {
+    let mut refused = Refused::default();
+    loop {
+        let sheet = match findings {
+            Findings::Django(found) => django::sheet(found, asked, &refused),
+            Findings::Flask(found) => flask::sheet(found, asked, &refused),
+        };
+        let Err(report) = config::load_text(file, &sheet.text(), &sheet.variables) else {
+            return Ok(sheet);
+        };
+        let before = refused.clone();
+        for problem in &report.problems {
+            refused.note(problem);
+        }
+        if refused == before {
+            return Err(report);
+        }
+    }
 }
 
 fn django_script(manage: &Path) -> Result<Script, String> {

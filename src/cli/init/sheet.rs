@@ -2,7 +2,10 @@
 //!
 //! Whatever stands in a block, the text is TOML: strings are escaped, comments stay on their lines.
 
-use crate::config::Environment;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use crate::config::{Environment, Problem};
 
 /// How wide a comment may be, in characters.
 const WIDTH: usize = 100;
@@ -61,19 +64,32 @@ impl Block {
         self.keys.push((key, value));
     }
 
+    /// Adds a list, each of its values once; nothing for an empty one.
+    pub(super) fn key_of_list(&mut self, key: &'static str, values: &[String]) {
+        let mut kept: Vec<&String> = Vec::new();
+        for value in values.iter().filter(|value| !value.is_empty()) {
+            if !kept.contains(&value) {
+                kept.push(value);
+            }
+        }
+        if !kept.is_empty() {
+            self.key(key, list(&kept));
+        }
+    }
+
     fn write(&self, out: &mut String) {
         for words in &self.says {
             comment(words, out);
         }
         let mark = if self.is_comment { "# " } else { "" };
         if !self.head.is_empty() {
-            out.push_str(&format!("{mark}{}\n", self.head));
+            put(out, format_args!("{mark}{}\n", self.head));
         }
         let widest = self.keys.iter().map(|(key, _)| key.len()).max();
         for (key, value) in &self.keys {
             let width = widest.unwrap_or_default();
             let value = value.replace('\n', &format!("\n{mark}"));
-            out.push_str(&format!("{mark}{key:width$} = {value}\n"));
+            put(out, format_args!("{mark}{key:width$} = {value}\n"));
         }
         out.push('\n');
     }
@@ -95,6 +111,32 @@ impl Sheet {
             out.pop();
         }
         out
+    }
+}
+
+/// Tables of a sheet that the gateway does not take as they are, with the reason. They become comments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused(BTreeMap<String, String>);
+
+impl Refused {
+    /// Notes the table that a mistake stands in, where it is one that may be left out.
+    pub(super) fn note(&mut self, problem: &Problem) {
+        let tables = ["auth.token", "auth.session", "directory.app", "cors.web"];
+        let inside = |table: &&&str| {
+            let rest = problem.key.strip_prefix(**table);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let Some(table) = tables.iter().find(inside) else {
+            return;
+        };
+        let key = problem.key.rsplit('.').next().unwrap_or_default();
+        let why = format!("`{key}` {}", problem.message);
+        self.0.entry((*table).to_owned()).or_insert(why);
+    }
+
+    /// Why a table is not taken.
+    pub(super) fn why(&self, table: &str) -> Option<String> {
+        self.0.get(table).cloned()
     }
 }
 
@@ -159,7 +201,7 @@ impl Variables {
                 one_line(&variable.name),
                 one_line(&variable.holds)
             );
-            out.push_str(&format!("# {}\n", line.trim_end()));
+            put(out, format_args!("# {}\n", line.trim_end()));
         }
     }
 }
@@ -186,7 +228,9 @@ pub(super) fn quote(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            other if other.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(other))),
+            other if other.is_control() => {
+                put(&mut out, format_args!("\\u{:04X}", u32::from(other)));
+            }
             other => out.push(other),
         }
     }
@@ -223,6 +267,11 @@ pub(super) fn seconds(number: u64) -> String {
     format!("\"{number}s\"")
 }
 
+/// Writes on.
+fn put(out: &mut String, words: fmt::Arguments<'_>) {
+    let _always_fits = out.write_fmt(words);
+}
+
 /// Text that stays on its line.
 pub(super) fn one_line(text: &str) -> String {
     let letter = |letter: char| if letter.is_control() { ' ' } else { letter };
@@ -233,13 +282,13 @@ pub(super) fn one_line(text: &str) -> String {
 fn comment(words: &str, out: &mut String) {
     let words = one_line(words);
     if words.starts_with(' ') {
-        out.push_str(&format!("# {}\n", words.trim_end()));
+        put(out, format_args!("# {}\n", words.trim_end()));
         return;
     }
     let mut line = String::new();
     for word in words.split_whitespace() {
         if !line.is_empty() && line.chars().count() + word.chars().count() + 3 > WIDTH {
-            out.push_str(&format!("# {line}\n"));
+            put(out, format_args!("# {line}\n"));
             line.clear();
         }
         if !line.is_empty() {

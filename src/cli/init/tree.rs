@@ -12,6 +12,7 @@ use crate::policy::path::PathPattern;
 use crate::policy::pattern::Segment;
 
 /// Which authenticators the file has.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Available {
     /// `[auth.token]`.
