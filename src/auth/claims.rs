@@ -321,7 +321,8 @@ fn user(claims: &Map<String, Value>, path: &str) -> Result<String, Denial> {
     }
 }
 
-fn text(claims: &Map<String, Value>, path: Option<&str>) -> Option<String> {
+/// A text at a path that is not blank.
+pub(crate) fn text(claims: &Map<String, Value>, path: Option<&str>) -> Option<String> {
     let text = claim_at(claims, path?)?.as_str()?;
     (!text.trim().is_empty() && text.len() <= MAX_USER).then(|| text.to_owned())
 }
@@ -329,7 +330,7 @@ fn text(claims: &Map<String, Value>, path: Option<&str>) -> Option<String> {
 /// The roles at each path. A string is one role, but for `scope` and `scp`, whose strings are
 /// lists with blanks between (RFC 6749 §3.3). Nothing is trimmed, folded or split otherwise, and
 /// what is no string is no role.
-fn roles(claims: &Map<String, Value>, paths: &[String]) -> Vec<String> {
+pub(crate) fn roles(claims: &Map<String, Value>, paths: &[String]) -> Vec<String> {
     let mut roles = Vec::new();
     for path in paths {
         let listed = matches!(path.rsplit('.').next(), Some("scope" | "scp"));

@@ -24,6 +24,11 @@ mod jwks;
 mod jwt;
 mod keys;
 pub mod ports;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the authenticators that read sessions come next")
+)]
+mod session;
 mod token;
 mod verdicts;
 mod words;
@@ -34,6 +39,7 @@ pub use authenticators::Authenticators;
 pub use certificate::{BadCertificate, PeerCertificate};
 pub use inspect::Finding;
 pub use jwks::{JwksStatus, usable_keys};
+pub use session::{SampleFormat, read_sample};
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
