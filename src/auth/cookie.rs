@@ -113,14 +113,17 @@ fn named<'a>(pair: &'a [u8], name: &str) -> Result<Option<&'a str>, Denial> {
     let split = pair.iter().position(|byte| *byte == b'=');
     let (key, value) = match split {
         Some(at) => (pair.get(..at), pair.get(at + 1..)),
-        None => (Some(pair), Some(&[][..])),
+        None => (Some(pair), None),
     };
     let key = key.unwrap_or_default();
     let wanted = name.as_bytes();
     if trim_blanks(key) == wanted {
-        return std::str::from_utf8(trim_blanks(value.unwrap_or_default()))
-            .map(Some)
-            .map_err(|_why| malformed("the cookie has characters outside ASCII"));
+        let value = value.ok_or_else(|| malformed("the cookie has a name and no `=`"))?;
+        return std::str::from_utf8(trim_blanks(value))
+            .ok()
+            .filter(|value| value.is_ascii())
+            .ok_or_else(|| malformed("the cookie has characters outside ASCII"))
+            .map(Some);
     }
     // `\xa0name` or `\x0bname` is `name` after Python's `str.strip()`.
     let odd = |byte: &u8| !byte.is_ascii_graphic();
