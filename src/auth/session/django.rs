@@ -97,6 +97,10 @@ impl DjangoCodec {
     /// # Errors
     ///
     /// `session_malformed`.
+    #[expect(
+        clippy::unused_self,
+        reason = "a cache's value is one of the app's sessions, though no key is needed for it"
+    )]
     pub(crate) fn read_cached(&self, value: &[u8]) -> Result<Data, Denial> {
         pickle::read(value).map_err(|flaw| {
             pickle_refused(
@@ -219,7 +223,9 @@ fn signed(signer: &Signer, text: &str, what: &str) -> Result<(Data, i64), Denial
     let json: String = bytes.into_iter().map(char::from).collect();
     match json::read(&json).map_err(unreadable)? {
         Value::Object(data) => Ok((data, at)),
-        _ => Err(unreadable("its JSON is no object")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(unreadable("its JSON is no object"))
+        }
     }
 }
 

@@ -59,13 +59,16 @@ impl FlaskCodec {
         let bytes = segment::open(payload).map_err(unreadable)?;
         let text = std::str::from_utf8(&bytes).map_err(|_why| unreadable("it is not UTF-8"))?;
         let tagged = json::read(text).map_err(unreadable)?;
-        match tagged {
-            Value::Object(_) => {}
-            _ => return Err(unreadable("its JSON is no object")),
+        if !tagged.is_object() {
+            return Err(unreadable("its JSON is no object"));
         }
         match tags::untag(tagged).map_err(unreadable)? {
             Value::Object(data) => Ok((filled(data)?, end)),
-            _ => Err(unreadable("its JSON is no object")),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(unreadable("its JSON is no object")),
         }
     }
 }

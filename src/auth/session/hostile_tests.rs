@@ -35,8 +35,9 @@ fn bomb() -> String {
     use std::io::Write as _;
     let level = flate2::Compression::best();
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
-    for _mebibyte in 0..100 {
-        encoder.write_all(&[b' '; 1 << 20]).unwrap();
+    let mebibyte = vec![b' '; 1 << 20];
+    for _time in 0..100 {
+        encoder.write_all(&mebibyte).unwrap();
     }
     let bytes = encoder.finish().unwrap();
     format!(

@@ -40,6 +40,9 @@ pub use sample::{SampleFormat, read_sample};
 /// A session's content, as plain data.
 pub(crate) type Data = Map<String, Value>;
 
+/// Whom a session names: user, roles, e-mail address, name.
+pub(crate) type Named = (String, Vec<String>, Option<String>, Option<String>);
+
 /// Most bytes of one stored session, and of one that was inflated.
 ///
 /// A cookie holds 4 KiB and a stored session some tens; a megabyte is far above both, and deflate
@@ -77,10 +80,7 @@ pub(crate) fn unquoted(cookie: &str) -> Result<&str, Denial> {
 ///
 /// `session_anonymous` where no key holds a user, `session_malformed` where one holds something
 /// that is neither text nor a whole number.
-pub(crate) fn identity(
-    data: &Data,
-    map: &SessionIdentity,
-) -> Result<(String, Vec<String>, Option<String>, Option<String>), Denial> {
+pub(crate) fn identity(data: &Data, map: &SessionIdentity) -> Result<Named, Denial> {
     let named = map.user.iter().find_map(|path| {
         let value = claim_at(data, path).filter(|value| !value.is_null())?;
         Some((path, value))

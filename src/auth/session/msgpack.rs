@@ -1,4 +1,4 @@
-//! MessagePack as Flask-Session 0.7 and later stores it (`msgspec.msgpack`).
+//! `MessagePack` as Flask-Session 0.7 and later stores it (`msgspec.msgpack`).
 
 use rmpv::decode::read_value_with_max_depth;
 use rmpv::{Integer, Utf8String, Value as Packed};
@@ -9,7 +9,7 @@ use crate::auth::session::{MAX_DEPTH, plain};
 /// The extension type of a point in time.
 const TIMESTAMP: i8 = -1;
 
-/// Reads one value and nothing else; `None` where the bytes are no MessagePack.
+/// Reads one value and nothing else; `None` where the bytes are no `MessagePack`.
 ///
 /// Memory stays within a small multiple of `data`: what an array declares is not taken before
 /// its items are there.

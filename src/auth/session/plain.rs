@@ -30,23 +30,24 @@ pub(crate) fn bytes(value: &[u8]) -> Value {
 
 /// A time as Python's `isoformat()` writes it; `offset` in seconds east of UTC, where it has a zone.
 pub(crate) fn iso(at: DateTime, offset: Option<i32>) -> String {
-    let mut text = at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    let micros = at.subsec_nanosecond() / 1_000;
-    if micros != 0 {
-        text.push_str(&format!(".{micros:06}"));
+    let text = at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let fraction = match at.subsec_nanosecond() / 1_000 {
+        0 => String::new(),
+        micros => format!(".{micros:06}"),
+    };
+    let zone = offset.map_or_else(String::new, zone_of);
+    format!("{text}{fraction}{zone}")
+}
+
+/// An offset in seconds as `+HH:MM`, with its seconds where it has some.
+fn zone_of(offset: i32) -> String {
+    let sign = if offset < 0 { '-' } else { '+' };
+    let east = offset.abs();
+    let (hours, minutes, seconds) = (east / 3600, east / 60 % 60, east % 60);
+    match seconds {
+        0 => format!("{sign}{hours:02}:{minutes:02}"),
+        seconds => format!("{sign}{hours:02}:{minutes:02}:{seconds:02}"),
     }
-    if let Some(offset) = offset {
-        let (sign, east) = if offset < 0 {
-            ('-', -offset)
-        } else {
-            ('+', offset)
-        };
-        text.push_str(&format!("{sign}{:02}:{:02}", east / 3600, east / 60 % 60));
-        if east % 60 != 0 {
-            text.push_str(&format!(":{:02}", east % 60));
-        }
-    }
-    text
 }
 
 /// A point in time as an aware `datetime` in UTC would write it.

@@ -139,10 +139,9 @@ fn every_vector_about_sessions_is_decided_as_the_framework_decides() {
 fn compare(vector: &Value, decided: &Decided, accepted: &mut usize) -> Result<(), String> {
     let expected = &vector["expected"];
     match (expected["valid"].as_bool().unwrap(), decided) {
-        (false, Err(_)) => Ok(()),
         (false, Ok(_)) => Err(format!("let in, which is {}", expected["reason"])),
         (true, Err(why)) if expected["may_reject"].is_null() => Err(format!("refused: {why}")),
-        (true, Err(_)) => Ok(()),
+        (true | false, Err(_)) => Ok(()),
         (true, Ok((user, data))) => {
             *accepted += 1;
             if let (Some(user), Some(wanted)) = (user, expected["user_id"].as_str())
@@ -186,9 +185,9 @@ fn django(vector: &Value, all: &Value) -> Decided {
         Some("django_custom") => &all["custom_users"],
         _ => &all["users"],
     };
-    let same = |user: &&Value| match &user["id"] {
-        Value::String(one) => *one == id,
-        one => one.to_string() == id,
+    let same = |user: &&Value| match user["id"].as_str() {
+        Some(one) => one == id,
+        None => user["id"].as_u64() == id.parse().ok(),
     };
     let user = users.as_array().unwrap().iter().find(same);
     let user = user.ok_or("no such user")?;
@@ -262,10 +261,10 @@ fn flask_login(vector: &Value) -> Decided {
         },
     };
     let (user, ..) = identity(&data, &map).map_err(|denial| denial.to_string())?;
-    match &vector["config"]["users"][&user] {
-        Value::Null => Err("no such user".to_owned()),
-        known if known["active"] == false => Err("not active".to_owned()),
-        _ => Ok((Some(user), Some(data))),
+    match vector["config"]["users"].get(&user) {
+        None => Err("no such user".to_owned()),
+        Some(known) if known["active"] == false => Err("not active".to_owned()),
+        Some(_) => Ok((Some(user), Some(data))),
     }
 }
 
@@ -432,6 +431,6 @@ fn plain(value: &Value) -> Value {
                 ),
             }
         }
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }

@@ -395,9 +395,8 @@ fn raw_unicode(line: &[u8]) -> Result<String, Flaw> {
 
 /// A Python 2 string in its quotes; one with escapes is not read.
 fn unquoted(line: &[u8]) -> Result<&[u8], Flaw> {
-    let inner = match line {
-        [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
-        _ => return Err(TEXT),
+    let ([b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"']) = line else {
+        return Err(TEXT);
     };
     if inner.contains(&b'\\') {
         return Err(TEXT);

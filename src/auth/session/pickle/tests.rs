@@ -188,9 +188,9 @@ fn a_declared_length_that_is_not_there_takes_no_memory() {
 
 #[test]
 fn nesting_cycles_and_sharing_end_at_caps() {
-    let deep = [&[b']'; 100_000][..], &[b'a'; 99_999]].concat();
+    let deep = [b"]".repeat(100_000), b"a".repeat(99_999)].concat();
     assert!(matches!(value(&deep), Err(Flaw::TooLarge(_))));
-    let tuples = [&b")"[..], &[0x85; 100_000]].concat();
+    let tuples = [b")".to_vec(), b"\x85".repeat(100_000)].concat();
     assert!(matches!(value(&tuples), Err(Flaw::TooLarge(_))));
     let cycle = b"]\x94h\x00a";
     assert!(matches!(value(cycle), Err(Flaw::TooLarge(_))));
