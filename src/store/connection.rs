@@ -40,16 +40,23 @@ impl Options {
     /// Reads an address and sets what keeps the gateway a reader.
     pub(super) fn read(database: &Database) -> Result<Self, BadAddress> {
         let url = database.url.expose();
-        Ok(match database.kind {
-            DatabaseKind::Postgres => Self::Postgres(Box::new(postgres::reading(
-                FromStr::from_str(url).map_err(|_: sqlx::Error| BadAddress("PostgreSQL"))?,
-            ))),
-            DatabaseKind::MySql => Self::MySql(Box::new(mysql::reading(
-                FromStr::from_str(url).map_err(|_: sqlx::Error| BadAddress("MySQL"))?,
-            ))),
-            DatabaseKind::Sqlite => Self::Sqlite(Box::new(sqlite::reading(
-                FromStr::from_str(url).map_err(|_: sqlx::Error| BadAddress("SQLite"))?,
-            ))),
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        Ok(match (database.kind, scheme) {
+            (DatabaseKind::Postgres, "postgres" | "postgresql") => {
+                let options = FromStr::from_str(url).map_err(unlike("PostgreSQL"))?;
+                Self::Postgres(Box::new(postgres::reading(options)))
+            }
+            (DatabaseKind::MySql, "mysql" | "mariadb") => {
+                let options = FromStr::from_str(url).map_err(unlike("MySQL"))?;
+                Self::MySql(Box::new(mysql::reading(options)))
+            }
+            (DatabaseKind::Sqlite, "sqlite") => {
+                let options = FromStr::from_str(url).map_err(unlike("SQLite"))?;
+                Self::Sqlite(Box::new(sqlite::reading(options)))
+            }
+            (DatabaseKind::Postgres, _) => return Err(BadAddress("PostgreSQL")),
+            (DatabaseKind::MySql, _) => return Err(BadAddress("MySQL")),
+            (DatabaseKind::Sqlite, _) => return Err(BadAddress("SQLite")),
         })
     }
 
@@ -109,6 +116,11 @@ impl Connection {
             Self::Sqlite(connection) => connection.close().await,
         };
     }
+}
+
+/// What the library says of an address is dropped: it may quote it.
+fn unlike(kind: &'static str) -> impl FnOnce(sqlx::Error) -> BadAddress {
+    move |_| BadAddress(kind)
 }
 
 /// Takes rows in, bounded.
