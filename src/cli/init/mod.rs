@@ -10,6 +10,7 @@ mod findings;
 mod flask;
 mod interpreter;
 mod names;
+mod plan;
 mod routes;
 mod sheet;
 mod tree;

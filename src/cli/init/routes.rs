@@ -2,8 +2,9 @@
 
 use super::blocks::APP;
 use super::findings::{Endpoint, Kind, Level};
+use super::plan::Planned;
 use super::sheet::{Block, list, one_line, quote};
-use super::tree::{Gate, Planned};
+use super::tree::Gate;
 use crate::policy::path::PathPattern;
 
 /// The path of everything.

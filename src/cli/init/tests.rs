@@ -178,6 +178,32 @@ fn an_address_that_two_views_share_asks_what_the_weaker_one_asks() {
 }
 
 #[test]
+fn a_page_that_a_part_takes_stays_open_beside_addresses_that_begin_like_it() {
+    let found = django(&json!({ "endpoints": [
+        endpoint("/x", "public", &[]),
+        endpoint("/users/list/", "required", &["token"]),
+        endpoint("/{page}/about/", "public", &[]),
+        endpoint("/files/secret/", "required", &["token"]),
+        endpoint("/files/{*path}", "public", &[]),
+        endpoint("/own/{id}/", "required", &["token"]),
+        endpoint("/own/help/", "public", &[]),
+    ]}));
+    let loaded = load(&sheet(&found));
+    for path in ["/users/list/", "/users/list", "/files/secret/", "/own/7/"] {
+        assert_eq!(admitted(&loaded, path), wants(&["token"]), "{path}");
+    }
+    for path in [
+        "/x",
+        "/users/about/",
+        "/files/secret/a",
+        "/files/b",
+        "/own/help/",
+    ] {
+        assert_eq!(admitted(&loaded, path), open(), "{path}");
+    }
+}
+
+#[test]
 fn a_view_that_takes_a_credential_which_cannot_be_checked_stays_open() {
     for (accepts, changes) in [
         (&["token", "other:shop.KeyAuthentication"][..], json!({})),

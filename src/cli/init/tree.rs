@@ -1,13 +1,10 @@
-//! From an app's addresses to few routes. Pure.
+//! An app's addresses as a tree of segments, each with what it asks of who comes. Pure.
 //!
-//! The addresses make a tree of segments. A branch whose addresses ask the same of who comes is one
-//! route, `/branch/{*rest}`; where they differ, the branch gets what most of them ask, and those that
-//! ask less get routes of their own. An address is only ever widened, so nothing that the app lets in
-//! is refused: what is not known for sure is public, and the app checks it as it always did.
+//! An address is only ever widened: what no route can have as its path stands for all that is below.
 
 use std::collections::BTreeMap;
 
-use super::findings::{Endpoint, Kind, Level};
+use super::findings::{Endpoint, Level};
 use crate::policy::path::PathPattern;
 use crate::policy::pattern::Segment;
 
@@ -82,7 +79,7 @@ impl Gate {
     }
 
     /// What takes everything that one of the two takes.
-    fn with(self, other: Self) -> Self {
+    pub(super) fn with(self, other: Self) -> Self {
         let both = Self {
             level: self.level.min(other.level),
             token: self.token || other.token,
@@ -105,71 +102,42 @@ impl Gate {
     }
 
     /// Whether a route with this gate takes all that one with the other takes, and asks as much.
-    fn covers(self, other: Self) -> bool {
+    pub(super) fn covers(self, other: Self) -> bool {
         self.level == other.level
             && (self.token || !other.token)
             && (self.session || !other.session)
             && (!self.csrf || other.csrf)
     }
 
-    fn merged<'a>(doors: impl IntoIterator<Item = &'a Door<'a>>) -> Option<Self> {
+    /// What takes everything that one of them takes; `None` of none.
+    pub(super) fn merged<'d, 'a: 'd>(
+        doors: impl IntoIterator<Item = &'d Door<'a>>,
+    ) -> Option<Self> {
         let gates = doors.into_iter().map(|door| door.gate);
         gates.reduce(Self::with)
     }
 }
 
-/// A route to be written.
-#[derive(Clone, Debug)]
-pub(super) struct Planned {
-    /// A path that a route can have.
-    pub(super) path: String,
-    pub(super) gate: Gate,
-    /// The app's cross-origin rule is for it.
-    pub(super) cors: bool,
-    /// The views behind it, some of them.
-    pub(super) views: Vec<String>,
-    /// How many addresses are behind it.
-    pub(super) count: usize,
-    /// A path that this route alone takes, where one is known.
-    pub(super) example: Option<String>,
-}
-
 /// An address with its gate.
 #[derive(Debug)]
-struct Door<'a> {
-    endpoint: &'a Endpoint,
-    gate: Gate,
+pub(super) struct Door<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) gate: Gate,
 }
 
 #[derive(Debug, Default)]
-struct Node<'a> {
+pub(super) struct Node<'a> {
     /// By the decoded segment.
-    below: BTreeMap<String, Node<'a>>,
+    pub(super) below: BTreeMap<String, Node<'a>>,
     /// How the last segment is written.
-    written: String,
-    own: Vec<Door<'a>>,
+    pub(super) written: String,
+    pub(super) own: Vec<Door<'a>>,
     /// Those that take whatever is below.
-    rest: Vec<Door<'a>>,
+    pub(super) rest: Vec<Door<'a>>,
 }
 
 /// Stands for a segment that may be anything; no literal has braces.
-const ANY: &str = "{}";
-/// How many views are named.
-const NAMED: usize = 6;
-
-/// The routes of an app beside the one for `/{*rest}`, which is public. `complete` tells that every
-/// address of the app is among these.
-pub(super) fn plan(endpoints: &[Endpoint], available: Available, complete: bool) -> Vec<Planned> {
-    let mut root = Node::default();
-    for endpoint in endpoints {
-        let gate = Gate::of(endpoint, available);
-        root.insert(endpoint, gate);
-    }
-    let mut routes = Vec::new();
-    let walk = Walk { complete };
-    walk.mixed(&root, "", Gate::OPEN, &mut routes);
-    routes
-}
+pub(super) const ANY: &str = "{}";
 
 /// The segments of a path, as far as a route can have them, and whether whatever is below belongs to it.
 fn segments(path: &str) -> (Vec<(String, &str)>, bool) {
@@ -206,7 +174,8 @@ fn last_segment(path: &str) -> Option<String> {
 }
 
 impl<'a> Node<'a> {
-    fn insert(&mut self, endpoint: &'a Endpoint, gate: Gate) {
+    /// Puts an address in its place.
+    pub(super) fn insert(&mut self, endpoint: &'a Endpoint, gate: Gate) {
         let (parts, is_open) = segments(&endpoint.path);
         let mut node = self;
         for (key, part) in parts {
@@ -223,117 +192,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn doors(&self) -> Vec<&Door<'a>> {
+    /// Its addresses and those below.
+    pub(super) fn doors(&self) -> Vec<&Door<'a>> {
         let mut all: Vec<_> = self.own.iter().chain(&self.rest).collect();
         for node in self.below.values() {
             all.extend(node.doors());
         }
         all
-    }
-}
-
-struct Walk {
-    complete: bool,
-}
-
-impl Walk {
-    /// A branch below a route with the gate `around`.
-    fn branch(&self, node: &Node<'_>, path: &str, around: Gate, out: &mut Vec<Planned>) {
-        let doors = node.doors();
-        let Some(gate) = Gate::merged(doors.iter().copied()) else {
-            return;
-        };
-        if doors.iter().any(|door| door.gate.level != gate.level) {
-            let usual = self.usual(node, &doors).unwrap_or(gate);
-            if !around.covers(usual) {
-                out.push(planned(rest_of(path), usual, &doors));
-            }
-            return self.mixed(node, path, usual, out);
-        }
-        if !around.covers(gate) {
-            let mut route = planned(rest_of(path), gate, &doors);
-            route.example = Some(format!("{path}/")).filter(|path| !path.contains('{'));
-            out.push(route);
-        }
-    }
-
-    /// What stands at a branch whose addresses differ, below a route with the gate `usual`.
-    fn mixed(&self, node: &Node<'_>, path: &str, usual: Gate, out: &mut Vec<Planned>) {
-        let here: Vec<_> = node.own.iter().collect();
-        if let Some(gate) = Gate::merged(here.iter().copied())
-            && !usual.covers(gate)
-        {
-            let both = if path.is_empty() {
-                vec!["/".to_owned()]
-            } else {
-                vec![path.to_owned(), format!("{path}/")]
-            };
-            out.extend(both.into_iter().map(|path| planned(path, gate, &here)));
-        }
-        for (key, below) in &node.below {
-            let segment = if key == ANY {
-                part_name(path, &below.written)
-            } else {
-                below.written.clone()
-            };
-            self.branch(below, &format!("{path}/{segment}"), usual, out);
-        }
-    }
-
-    /// What most addresses of a branch ask; `None` for what all of them let in.
-    fn usual(&self, node: &Node<'_>, doors: &[&Door<'_>]) -> Option<Gate> {
-        let strict = doors
-            .iter()
-            .filter(|door| door.gate.level == Level::Required);
-        let counted = doors
-            .iter()
-            .filter(|door| door.endpoint.kind != Kind::Login);
-        let most = strict.clone().count() * 2 >= counted.count();
-        if !node.rest.is_empty() {
-            return Gate::merged(&node.rest);
-        }
-        if !self.complete || !most {
-            return None;
-        }
-        Gate::merged(strict.copied())
-    }
-}
-
-fn rest_of(path: &str) -> String {
-    format!("{path}/{{*rest}}")
-}
-
-/// `{name}`, under a name that the path does not have yet, and that is not the rest's.
-fn part_name(path: &str, name: &str) -> String {
-    let kept = name
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '_');
-    let name: String = kept.take(40).collect();
-    let is_good =
-        |name: &str| !name.is_empty() && name != "rest" && !path.contains(&format!("{{{name}}}"));
-    if is_good(&name) {
-        return format!("{{{name}}}");
-    }
-    let numbered = (1..).map(|number| format!("part{number}"));
-    let free = numbered.take(1000).find(|name| is_good(name));
-    format!("{{{}}}", free.unwrap_or_default())
-}
-
-fn planned(path: String, gate: Gate, doors: &[&Door<'_>]) -> Planned {
-    let mut views: Vec<_> = doors
-        .iter()
-        .filter(|door| door.gate.level == gate.level)
-        .map(|door| door.endpoint.view.clone())
-        .filter(|view| !view.is_empty())
-        .collect();
-    views.dedup();
-    views.truncate(NAMED);
-    Planned {
-        path,
-        gate,
-        cors: doors.iter().any(|door| door.endpoint.cors),
-        views,
-        count: doors.len(),
-        example: None,
     }
 }

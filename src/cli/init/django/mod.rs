@@ -7,9 +7,10 @@ mod words;
 use super::blocks::{Asked, doors};
 use super::cross_origin::cors;
 use super::findings::Django;
+use super::plan::plan;
 use super::routes::{Around, Rest, expectations, quieten, routes};
 use super::sheet::{Block, Refused, Sheet, Variables};
-use super::tree::{Available, Gate, plan};
+use super::tree::{Available, Gate};
 
 /// Where the development server listens.
 pub(super) const UPSTREAM: &str = "http://127.0.0.1:8000";

@@ -2,9 +2,9 @@
 
 use crate::cli::init::blocks::Asked;
 use crate::cli::init::findings::{Django, Endpoint, Kind, Level};
+use crate::cli::init::plan::Planned;
 use crate::cli::init::routes::unknown;
 use crate::cli::init::sheet::{one_line, quote};
-use crate::cli::init::tree::Planned;
 use crate::policy::path::PathPattern;
 
 pub(super) fn title(found: &Django) -> Vec<String> {

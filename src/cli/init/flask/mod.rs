@@ -6,9 +6,10 @@ mod token;
 use super::blocks::{Asked, doors};
 use super::cross_origin::cors;
 use super::findings::{Flask, Kind, Level};
+use super::plan::plan;
 use super::routes::{Around, Rest, expectations, quieten, routes, unknown};
 use super::sheet::{Block, Refused, Sheet, Variables, one_line};
-use super::tree::{Available, Gate, plan};
+use super::tree::{Available, Gate};
 
 /// Where the development server listens.
 pub(super) const UPSTREAM: &str = "http://127.0.0.1:5000";
