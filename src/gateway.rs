@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Assertions, Authenticators};
 use crate::clock;
@@ -43,6 +45,9 @@ pub struct Snapshot {
     /// Every cross-origin rule that a route uses, for refusals that no route was found for.
     pub cors_rules: Vec<Arc<CorsRule>>,
 }
+
+/// How often a store that is out is asked whether it is back.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Numbers the snapshots of the process.
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -157,6 +162,25 @@ impl Snapshot {
     pub fn redirects_to(&self, host: &str) -> bool {
         let name = host.parse::<IpAddr>().is_err().then_some(host);
         self.settings.server.https.is_empty() || self.tls.covers(name, host)
+    }
+
+    /// Looks after stores and endpoints that are out until cancelled, so that `/ready` sees them come
+    /// back though it has sent the requests elsewhere.
+    pub async fn ask_again(self: Arc<Self>, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+            }
+            let asked = async {
+                self.stores.ask_again().await;
+                self.authenticators.ask_again().await;
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = asked => {}
+            }
+        }
     }
 
     /// Tells the log and the metrics about the certificates that serve.

@@ -75,11 +75,11 @@ impl<'a> Pending<'a, '_> {
 /// One authenticator that was asked, and what it said.
 pub(super) type Asked<'a, 'r> = (AuthenticatorId, &'a Arc<Reader>, Answer<'a, 'r>);
 
-pub(super) fn held<'a, 'r>(
+pub(super) fn held(
     caller: Arc<Caller>,
-    source: Option<&'a Source>,
+    source: Option<&Source>,
     reused: bool,
-) -> Answer<'a, 'r> {
+) -> Answer<'_, 'static> {
     Answer::Valid(Held {
         caller,
         source,
@@ -89,11 +89,11 @@ pub(super) fn held<'a, 'r>(
 }
 
 /// What a lookup came to.
-pub(super) fn concluded<'a, 'r>(
+pub(super) fn concluded(
     looked_up: Result<Arc<Caller>, Denial>,
-    source: Option<&'a Source>,
+    source: Option<&Source>,
     session: Option<VerdictKey>,
-) -> Answer<'a, 'r> {
+) -> Answer<'_, 'static> {
     match looked_up {
         Ok(caller) => Answer::Valid(Held {
             caller,

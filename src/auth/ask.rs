@@ -79,7 +79,9 @@ pub(crate) enum BadEndpoint {
     #[error("is no address that can be asked: {0}")]
     Uri(#[from] http::uri::InvalidUri),
     #[error("no root certificates on this machine to check https with")]
-    Roots(#[source] std::io::Error),
+    Roots(#[from] std::io::Error),
+    #[error("the TLS library takes none of its own versions")]
+    Tls(#[from] rustls::Error),
 }
 
 impl Carried {
@@ -95,6 +97,15 @@ impl Carried {
             https: request
                 .client
                 .is_some_and(|client| client.scheme == Scheme::Https),
+        }
+    }
+
+    /// Nothing at all.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            headers: Vec::new(),
+            host: None,
+            https: false,
         }
     }
 
@@ -160,13 +171,18 @@ impl Endpoint {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(timeout));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider());
-        let connector = match connector {
-            Ok(connector) => connector,
-            Err(error) if url.scheme() == "https" => return Err(BadEndpoint::Roots(error)),
-            // Plain http asks no root certificate.
-            Err(_) => hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(without_roots()),
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let builder = hyper_rustls::HttpsConnectorBuilder::new();
+        let connector = if url.scheme() == "https" {
+            builder.with_provider_and_native_roots(provider)?
+        } else {
+            // Plain http asks no root certificate, and a machine without any can serve it.
+            builder.with_tls_config(
+                rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+                    .with_safe_default_protocol_versions()?
+                    .with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth(),
+            )
         };
         let connector = connector
             .https_or_http()
@@ -299,23 +315,5 @@ async fn exchange(
         status: head.status,
         headers: head.headers,
         body: body.map_err(Cause::from)?.to_bytes(),
-    })
-}
-
-/// For connections that never speak TLS.
-fn without_roots() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-    .map(|builder| {
-        builder
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()
-    })
-    .unwrap_or_else(|_never| {
-        rustls::ClientConfig::builder()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()
     })
 }

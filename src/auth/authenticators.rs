@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Problem;
 use crate::auth::api_key::ApiKeys;
-use crate::auth::ask::Endpoint;
+use crate::auth::ask::{Carried, Endpoint};
 use crate::auth::basic::{BasicReader, read_htpasswd};
 use crate::auth::certificate::CertificateReader;
 use crate::auth::claims::Rules;
@@ -199,23 +199,22 @@ impl Authenticators {
         &self.flights
     }
 
+    /// Asks the endpoints whose last question failed once more, without a credential.
+    pub async fn ask_again(&self) {
+        for reader in &self.readers {
+            for endpoint in reader.endpoints() {
+                if endpoint.status().problem.is_some() {
+                    // How it went stands in its status.
+                    let _ = endpoint.ask(&Carried::nothing()).await;
+                }
+            }
+        }
+    }
+
     /// How the endpoints stand that are asked.
     pub fn endpoints(&self) -> impl Iterator<Item = StoreStatus> {
-        self.readers.iter().flat_map(|reader| {
-            let own = match &reader.kind {
-                Kind::Forward(forward) => Some(forward.endpoint.status()),
-                Kind::Token(_)
-                | Kind::ApiKey(_)
-                | Kind::Basic(_)
-                | Kind::Certificate(_)
-                | Kind::Session(_) => None,
-            };
-            let asked = reader.directory.as_ref().and_then(|one| match &one.source {
-                people::Source::Endpoint(_, endpoint) => Some(endpoint.status()),
-                people::Source::Store(_) => None,
-            });
-            own.into_iter().chain(asked)
-        })
+        let endpoints = self.readers.iter().flat_map(|reader| reader.endpoints());
+        endpoints.map(Endpoint::status)
     }
 
     fn named(&self, name: &str) -> Option<&Arc<Reader>> {
@@ -288,7 +287,7 @@ impl Surroundings<'_> {
                 let at = format!("{at}.url");
                 let endpoint = self.endpoint(at.as_str().into(), &asked.url, asked.timeout);
                 let endpoint = noted(endpoint, &at, problems)?;
-                people::Source::Endpoint(Box::new(asked.clone()), endpoint)
+                people::Source::Endpoint(Box::new(asked.clone()), Box::new(endpoint))
             }
             DirectoryKind::Django(_) | DirectoryKind::Sql(_) => {
                 let store = self.stores.directory(id);
@@ -414,6 +413,23 @@ impl Reader {
             settings: one.kind.clone(),
             looked_up_in,
         }))
+    }
+
+    /// The endpoints that it asks.
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let own = match &self.kind {
+            Kind::Forward(forward) => Some(&forward.endpoint),
+            Kind::Token(_)
+            | Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Session(_) => None,
+        };
+        let asked = self.directory.as_ref().and_then(|one| match &one.source {
+            people::Source::Endpoint(_, endpoint) => Some(&**endpoint),
+            people::Source::Store(_) => None,
+        });
+        own.into_iter().chain(asked)
     }
 
     /// The number that its verdicts stand under, where it has one.

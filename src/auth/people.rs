@@ -34,7 +34,7 @@ pub(crate) enum Source {
     /// A database.
     Store(Arc<dyn DirectorySource>),
     /// An endpoint of the app, with the caller's own credential.
-    Endpoint(Box<EndpointDirectory>, Endpoint),
+    Endpoint(Box<EndpointDirectory>, Box<Endpoint>),
 }
 
 /// How a user is looked up.
@@ -170,7 +170,11 @@ fn read(
         .filter_map(|pointer| body.pointer(pointer))
         .flat_map(|value| match value {
             Value::Array(items) => items.iter().filter_map(|item| plain(Some(item))).collect(),
-            one => plain(Some(one)).into_iter().collect::<Vec<_>>(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_) => plain(Some(value)).into_iter().collect::<Vec<_>>(),
         })
         .collect();
     Ok(User {

@@ -41,6 +41,9 @@ use self::sessions::Sessions;
 use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
 use crate::config::settings::DirectoryId;
 
+/// A session key that no app ever gives out: it is too long for Django and no token of Flask-Session.
+const NOBODY: &str = "portcullis.asks.whether.anyone.is.there";
+
 /// A mistake in what the configuration says of a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {message}")]
@@ -88,6 +91,22 @@ impl Stores {
         sessions
             .chain(directories.map(|one| one.tally().status()))
             .collect()
+    }
+
+    /// Asks those whose last question failed once more, a question that nobody's session or user
+    /// answers, so that one who is back is known to be back though no request asks.
+    pub async fn ask_again(&self) {
+        for one in self.sessions.iter().flatten() {
+            if one.status().problem.is_some() {
+                // How it went stands in its status.
+                let _ = one.load(NOBODY).await;
+            }
+        }
+        for one in self.directories.iter().flatten() {
+            if one.status().problem.is_some() {
+                let _ = one.find("0", true).await;
+            }
+        }
     }
 
     /// The stores' runtime, for others who ask over the network; `None` where nothing is asked.
