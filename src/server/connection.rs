@@ -131,15 +131,9 @@ where
     let mut builder = http1::Builder::new();
     framing::configure(&mut builder, &limits);
     let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
-    let visitor = Arc::new(Visitor::new(
-        Arc::clone(&worker.gateway),
-        Arc::clone(&worker.pool),
-        peer,
-    ));
-    let visitors = Arc::clone(&visitor);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (guard, visitor) = (guard.clone(), Arc::clone(&visitors));
-        async move { Ok::<_, Infallible>(one(&guard, &visitor, request).await) }
+    let visitor = Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer);
+    let service = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(one(&guard, &visitor, request).await)
     });
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let mut begins = pin!(worker.drain.begins());
