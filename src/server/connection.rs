@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::kept::Kept;
-use super::socket::Socket;
+use super::socket::{Secured, Socket};
 use super::worker::Worker;
 use super::{Door, framing, h2, proxy_protocol, redirect};
 use crate::auth::PeerCertificate;
@@ -118,7 +118,7 @@ async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: 
     if is_h2 {
         h2::serve(worker, gate, stream, peer).await;
     } else {
-        http1(worker, gate, stream, peer).await;
+        http1(worker, gate, Secured::new(stream), peer).await;
     }
 }
 
