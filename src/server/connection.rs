@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::kept::Kept;
-use super::socket::Socket;
+use super::socket::{Secured, Socket};
 use super::worker::Worker;
 use super::{Door, framing, h2, proxy_protocol, redirect};
 use crate::auth::PeerCertificate;
@@ -118,7 +118,7 @@ async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: 
     if is_h2 {
         h2::serve(worker, gate, stream, peer).await;
     } else {
-        http1(worker, gate, stream, peer).await;
+        http1(worker, gate, Secured::new(stream), peer).await;
     }
 }
 
@@ -131,15 +131,9 @@ where
     let mut builder = http1::Builder::new();
     framing::configure(&mut builder, &limits);
     let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
-    let visitor = Arc::new(Visitor::new(
-        Arc::clone(&worker.gateway),
-        Arc::clone(&worker.pool),
-        peer,
-    ));
-    let visitors = Arc::clone(&visitor);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (guard, visitor) = (guard.clone(), Arc::clone(&visitors));
-        async move { Ok::<_, Infallible>(one(&guard, &visitor, request).await) }
+    let visitor = Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer);
+    let service = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(one(&guard, &visitor, request).await)
     });
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let mut begins = pin!(worker.drain.begins());
