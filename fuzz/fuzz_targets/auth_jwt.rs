@@ -42,10 +42,12 @@ fn authenticators() -> &'static Authenticators {
                 name: Some("name".to_owned()),
             },
             csrf_double_submit: true,
+            revoke_claim: None,
         };
         let one = Authenticator {
             name: "app".into(),
             kind: AuthenticatorKind::Jwt(Box::new(jwt)),
+            directory: None,
         };
         Authenticators::assemble_all(&[one], &IdentityNames::default(), None).expect("assembles")
     })
@@ -63,6 +65,7 @@ fn ask(name: &'static str, value: &[u8]) -> bool {
         query: None,
         websocket: false,
         peer_certificate: None,
+        client: None,
     };
     let work = authenticators().identify(&[AuthenticatorId(0)], Admission::Required, &request, NOW);
     let attempt = tokio::runtime::Builder::new_current_thread()
