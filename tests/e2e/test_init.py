@@ -188,7 +188,7 @@ def script(name):
         (r"^users/(?P<pk>[^/.]+)/$", "users/{pk}/"),
         (r"^users/(?P<pk>\d+)/edit/$", "users/{pk}/edit/"),
         (r"^files/(?P<path>.*)$", "files/{*path}"),
-        (r"^users\.(?P<format>[a-z0-9]+)/?$", "{part1}"),
+        (r"^users\.(?P<format>[a-z0-9]+)/?$", "{part1}/"),
         (r"^users(?P<format>\.[a-z0-9]+/?)$", "{*rest}"),
         (r"^(?:en|de)/about/$", "{part1}/about/"),
         (r"^articles/(?P<year>[0-9]{4})/$", "articles/{year}/"),
@@ -197,7 +197,7 @@ def script(name):
         (r"^.*$", "{*rest}"),
         (r"^(?P<x>a/b)/c$", "{*x}"),
         (r"^(?P<x>\w+)?/c$", "{*x}"),
-        (r"^caf\u00e9/$", "caf%C3%A9/"),
+        ("^caf\u00e9/$", "caf%C3%A9/"),
     ],
 )
 def test_a_regular_expression_becomes_a_path_that_is_no_narrower(regex, path):

@@ -44,7 +44,7 @@ pub(super) fn secret(
 ) -> String {
     let held = found.and_then(|secret| secret.env.as_deref());
     let known = held.map_or_else(
-        || format!("{holds}; the app does not read it from the environment: set it there as well"),
+        || format!("{holds}; in the app it is not from the environment: set it for the gateway"),
         |_| holds.to_owned(),
     );
     let example = "an-example-secret-of-more-than-32-bytes";

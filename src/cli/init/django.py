@@ -275,6 +275,7 @@ def cors(settings):
 
 # ---- addresses ----
 
+LANGUAGE = "{language}/"
 CONVERTER = re.compile(r"<(?:(?P<converter>[^>:]+):)?(?P<name>[^>]+)>")
 
 
@@ -381,13 +382,27 @@ def from_regex(regex):
     return segments, False
 
 
+SUFFIX = re.compile(r"(?:\\\.\(\?P<format>[^)]*\)/\?\$?|<drf_format_suffix\w*:format>)$")
+
+
+def suffixed(pattern):
+    """The pattern without the `.json` or the like that REST framework lets follow; None without one."""
+    raw = text(getattr(pattern, "_route", None) or getattr(pattern, "_regex", "") or "")
+    base = SUFFIX.sub("", raw)
+    if base == raw:
+        return None
+    if getattr(pattern, "_route", None) is not None:
+        return "/".join(from_route(base)[0])
+    return "/".join(from_regex(base + "$")[0])
+
+
 def pieces(pattern, is_include):
     """What a pattern adds to the path: a list of alternatives of `(text, is the rest open)`."""
     from django.urls import resolvers
 
     if isinstance(pattern, resolvers.LocalePrefixPattern):
         plain = [("", False)] if not pattern.prefix_default_language else []
-        return plain + [("{language}/", False)]
+        return plain + [(LANGUAGE, False)]
     route = getattr(pattern, "_route", None)
     if isinstance(pattern, resolvers.RoutePattern) and route is not None:
         segments, is_open = from_route(text(route))
@@ -417,6 +432,10 @@ class Walk:
                 self.truncated = True
                 return
             is_include = isinstance(entry, resolvers.URLResolver)
+            base = None if is_include else suffixed(entry.pattern)
+            if base is not None:
+                self.add_suffixed(prefix + base, entry.callback, spaces)
+                continue
             for piece, is_open in pieces(entry.pattern, is_include):
                 path = prefix + piece
                 if is_include and not is_open:
@@ -433,6 +452,18 @@ class Walk:
                 else:
                     self.add(path, entry.callback, spaces)
 
+    def add_suffixed(self, path, view, spaces):
+        """Addresses such as `users.json`: of those that strangers may use, one for each format."""
+        kind = getattr(view, "cls", None)
+        formats = [text(getattr(one, "format", None)) for one in getattr(kind, "renderer_classes", None) or []]
+        if path.endswith("}"):
+            return self.add(path, view, spaces)
+        for name in formats[:8]:
+            if name and re.match(r"^[a-z0-9]+$", name):
+                self.add("%s.%s" % (path, name), view, spaces)
+                if self.endpoints and self.endpoints[-1]["level"] == "required":
+                    self.endpoints.pop()
+
     def add(self, path, view, spaces):
         path = "/" + path.lstrip("/")
         endpoint = Endpoint(path=path, level="public", accepts=[], kind="view", view="", why="", cors=False)
@@ -443,6 +474,9 @@ class Walk:
             endpoint.update(level="public", why="its view could not be read (%s)" % type(error).__name__)
         if "admin" in spaces:
             endpoint.update(level="public", kind="admin")
+        if path.startswith("/" + LANGUAGE) and endpoint["level"] == "public":
+            # Any segment would be a language: what is public below one is under the last route anyway.
+            return
         example = re.sub(r"\{\*?\w+\}", "1", path)
         endpoint["cors"] = bool(self.cors and self.cors.match(example))
         self.endpoints.append(endpoint)
@@ -459,7 +493,9 @@ LOGIN_VIEWS = (
 
 def judge_view(view, endpoint):
     kind = getattr(view, "cls", None) or getattr(view, "view_class", None)
-    endpoint["view"] = full_name(kind or view)
+    # `api_view` gives its class the function's name, but no `__qualname__`.
+    name = getattr(kind, "__name__", None) or getattr(view, "__qualname__", "?")
+    endpoint["view"] = "%s.%s" % (getattr(kind or view, "__module__", "?"), name)
     names = [full_name(one) for one in kind.__mro__] if isinstance(kind, type) else []
     if any(name in LOGIN_VIEWS for name in names):
         endpoint.update(kind="login")

@@ -132,7 +132,7 @@ impl Walk {
             self.routes.push(route);
         }
         let has_shadow = node.own.is_empty() && shadow.here().is_some();
-        if is_mixed || is_lowered || has_shadow || node.below.contains_key(ANY) {
+        if is_mixed || is_lowered || has_shadow {
             self.exact(node, path, usual, shadow);
             self.below(node, path, usual, shadow);
         }
@@ -155,7 +155,9 @@ impl Walk {
 
     /// The branches below a route with the gate `usual`.
     fn below(&mut self, node: &Node<'_>, path: &str, usual: Gate, shadow: &Shadow<'_, '_>) {
-        let has_any = node.below.contains_key(ANY);
+        // Only a route that asks something else would be missed.
+        let differs = |any: &Node<'_>| any.doors().iter().any(|door| !usual.covers(door.gate));
+        let has_any = node.below.get(ANY).is_some_and(differs);
         for (key, below) in &node.below {
             let segment = if key == ANY {
                 part_name(path, &below.written)
@@ -214,7 +216,12 @@ fn planned(path: String, gate: Gate, doors: &[&Door<'_>]) -> Planned {
         .map(|door| door.endpoint.view.clone())
         .filter(|view| !view.is_empty())
         .collect();
-    views.dedup();
+    let mut seen = Vec::new();
+    views.retain(|view| {
+        let fresh = !seen.contains(view);
+        seen.push(view.clone());
+        fresh
+    });
     views.truncate(NAMED);
     Planned {
         path,

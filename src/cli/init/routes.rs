@@ -101,16 +101,16 @@ pub(super) fn routes(
 
 fn route_block(route: &Planned, around: &Around<'_>) -> Block {
     let mut block = Block::new("[[route]]");
-    let views = route.views.join(", ");
-    let more = if route.count > route.views.len() {
-        " and others"
-    } else {
-        ""
-    };
+    let mut views = route.views.join(", ");
+    if views.is_empty() {
+        "views of the addresses around".clone_into(&mut views);
+    } else if route.count > route.views.len() {
+        views.push_str(" and others");
+    }
     block.says.push(match route.gate.level {
-        Level::Required => format!("Every view here wants to know who is calling: {views}{more}."),
-        Level::Optional => format!("Anyone may come, but not with a bad token: {views}{more}."),
-        Level::Public => format!("Open, or for the app alone to judge: {views}{more}."),
+        Level::Required => format!("Every view here wants to know who is calling: {views}."),
+        Level::Optional => format!("Anyone may come, but not with a bad token: {views}."),
+        Level::Public => format!("Open, or for the app alone to judge: {views}."),
     });
     if !route.gate.csrf {
         block.says.push(around.csrf_words.to_owned());

@@ -47,11 +47,11 @@ impl Gate {
             level: endpoint.level,
             ..Self::OPEN
         };
+        let mut is_exempt = false;
         for (place, one) in endpoint.accepts.iter().enumerate() {
             let known = match one.as_str() {
                 "token" | "token-stateless" => {
                     gate.token = available.token;
-                    gate.csrf &= !available.double_submit;
                     available.token
                 }
                 "token-cookie" => {
@@ -64,7 +64,7 @@ impl Gate {
                 }
                 "session-without-csrf" => {
                     gate.session = available.session;
-                    gate.csrf = false;
+                    is_exempt = true;
                     available.session
                 }
                 _ => false,
@@ -75,7 +75,9 @@ impl Gate {
                 return Self::OPEN;
             }
         }
-        gate.settled()
+        let mut gate = gate.settled();
+        gate.csrf = !(gate.session && is_exempt || gate.token && available.double_submit);
+        gate
     }
 
     /// What takes everything that one of the two takes.
