@@ -461,7 +461,9 @@ class Walk:
         for name in formats[:8]:
             if name and re.match(r"^[a-z0-9]+$", name):
                 self.add("%s.%s" % (path, name), view, spaces)
-                if self.endpoints and self.endpoints[-1]["level"] == "required":
+                # Beside the address without a suffix it has no voice of its own.
+                self.endpoints[-1]["kind"] = "static"
+                if self.endpoints[-1]["level"] == "required":
                     self.endpoints.pop()
 
     def add(self, path, view, spaces):
@@ -474,7 +476,7 @@ class Walk:
             endpoint.update(level="public", why="its view could not be read (%s)" % type(error).__name__)
         if "admin" in spaces:
             endpoint.update(level="public", kind="admin")
-        if path.startswith("/" + LANGUAGE) and endpoint["level"] == "public":
+        if path.startswith("/" + LANGUAGE) and endpoint["level"] == "public" and "." not in path:
             # Any segment would be a language: what is public below one is under the last route anyway.
             return
         example = re.sub(r"\{\*?\w+\}", "1", path)

@@ -41,13 +41,20 @@ pub(super) fn plan(endpoints: &[Endpoint], available: Available, complete: bool)
     }
     let mut walk = Walk {
         complete,
+        cors: everywhere(endpoints),
         routes: Vec::new(),
     };
     // What takes every address of an app is under the last route, and casts no shadow on the others:
     // it is the page of a front end, or a "not found" of the app's own.
     let none = Shadow::default();
+    walk.exact(&root, "", Gate::OPEN, &none);
     walk.below(&root, "", Gate::OPEN, &none);
     walk.routes
+}
+
+/// Whether the app's cross-origin rule is for all that it serves.
+pub(super) fn everywhere(endpoints: &[Endpoint]) -> bool {
+    !endpoints.is_empty() && endpoints.iter().all(|one| one.cors)
 }
 
 /// What else a request to a branch could lead to.
@@ -97,6 +104,8 @@ impl<'n, 'a> Shadow<'n, 'a> {
 
 struct Walk {
     complete: bool,
+    /// The last route has the app's cross-origin rule.
+    cors: bool,
     routes: Vec<Planned>,
 }
 
@@ -125,7 +134,10 @@ impl Walk {
             Some(_) | None => own,
         };
         let is_lowered = usual.level != own.level;
-        if around.is_none_or(|around| !around.covers(usual)) {
+        // Whom the app lets read its API shall not read its pages.
+        let is_first = path.rfind('/') == Some(0);
+        let reads = is_first && doors.iter().any(|door| door.endpoint.cors) != self.cors;
+        if reads || around.is_none_or(|around| !around.covers(usual)) {
             let mut route = planned(rest_of(path), usual, &doors);
             let is_whole = !is_mixed && !is_lowered && !path.contains('{');
             route.example = is_whole.then(|| format!("{path}/"));
@@ -142,7 +154,8 @@ impl Walk {
     fn exact(&mut self, node: &Node<'_>, path: &str, usual: Gate, shadow: &Shadow<'_, '_>) {
         let here: Vec<_> = node.own.iter().collect();
         let gate = Gate::merged(here.iter().copied()).or_else(|| shadow.here());
-        let Some(gate) = gate.filter(|gate| !usual.covers(*gate)) else {
+        let reads = path.is_empty() && here.iter().any(|door| door.endpoint.cors) != self.cors;
+        let Some(gate) = gate.filter(|gate| reads || !usual.covers(*gate)) else {
             return;
         };
         if path.is_empty() {
@@ -177,7 +190,7 @@ impl Walk {
             .filter(|door| door.gate.level == Level::Required);
         let counted = doors
             .iter()
-            .filter(|door| door.endpoint.kind != Kind::Login);
+            .filter(|door| !matches!(door.endpoint.kind, Kind::Login | Kind::Static));
         let most = strict.clone().count() * 2 >= counted.count();
         if !node.rest.is_empty() {
             return Gate::merged(&node.rest);

@@ -346,6 +346,20 @@ fn an_origin_rule_is_taken_over_where_it_can_be_said() {
 }
 
 #[test]
+fn a_rule_for_the_api_is_not_for_the_pages() {
+    let at = |path: &str, cors: bool| json!({ "path": path, "level": "public", "accepts": [], "kind": "view", "cors": cors });
+    let found = django(&json!({
+        "cors": { "origins": ["https://www.example.com"], "credentials": true },
+        "endpoints": [at("/", false), at("/api/health", true), at("/notes/", false)],
+    }));
+    let loaded = load(&sheet(&found));
+    let routes = loaded.policy.routes.all().iter();
+    let ruled = routes.filter(|route| route.cors.is_some());
+    let ruled: Vec<_> = ruled.map(|route| route.label.to_string()).collect();
+    assert_eq!(ruled, ["/api/{*rest}"]);
+}
+
+#[test]
 fn flask_sessions_are_looked_at_and_nobody_is_refused() {
     let found = flask(&json!({ "endpoints": [
         endpoint("/tickets/{id}", "public", &[]),

@@ -7,7 +7,7 @@ mod words;
 use super::blocks::{Asked, doors};
 use super::cross_origin::cors;
 use super::findings::Django;
-use super::plan::plan;
+use super::plan::{everywhere, plan};
 use super::routes::{Around, Rest, expectations, quieten, routes};
 use super::sheet::{Block, Refused, Sheet, Variables};
 use super::tree::{Available, Gate};
@@ -37,12 +37,13 @@ pub(super) fn sheet(found: &Django, asked: &Asked, refused: &Refused) -> Sheet {
     for block in &mut directory {
         block.is_comment |= !auth.iter().any(names_directory);
     }
-    let rest_cors = found.endpoints.iter().any(|one| one.cors);
+    let rest_cors = everywhere(&found.endpoints);
+    let is_used = rest_cors || planned.iter().any(|route| route.cors);
     let cross = cors(
         found.cors.as_ref(),
         found.cors_elsewhere,
         &found.trusted_origins,
-        rest_cors,
+        is_used,
         refused,
         &mut variables,
     );

@@ -6,7 +6,7 @@ mod token;
 use super::blocks::{Asked, doors};
 use super::cross_origin::cors;
 use super::findings::{Flask, Kind, Level};
-use super::plan::plan;
+use super::plan::{everywhere, plan};
 use super::routes::{Around, Rest, expectations, quieten, routes, unknown};
 use super::sheet::{Block, Refused, Sheet, Variables, one_line};
 use super::tree::{Available, Gate};
@@ -43,8 +43,9 @@ pub(super) fn sheet(found: &Flask, asked: &Asked, refused: &Refused) -> Sheet {
     auth.extend(session);
     let is_elsewhere = found.cors_elsewhere || found.cors_rules > 1;
     let rule = found.cors.as_ref().filter(|_| found.cors_rules <= 1);
-    let rest_cors = found.endpoints.iter().any(|one| one.cors);
-    let cross = cors(rule, is_elsewhere, &[], rest_cors, refused, &mut variables);
+    let rest_cors = everywhere(&found.endpoints);
+    let is_used = rest_cors || planned.iter().any(|route| route.cors);
+    let cross = cors(rule, is_elsewhere, &[], is_used, refused, &mut variables);
     let has_cors = cross.block.as_ref().is_some_and(|block| !block.is_comment);
     let around = Around {
         hosts: &asked.hosts,
