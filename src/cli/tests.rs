@@ -350,11 +350,7 @@ fn routes_name_the_authenticators_of_every_type() {
 
 #[test]
 fn a_command_of_a_later_version_says_so() {
-    for command in [
-        ["doctor", "--json"],
-        ["init", "--django"],
-        ["sessions", "list"],
-    ] {
+    for command in [["doctor", "--json"], ["sessions", "list"]] {
         let said = Folder::new("").run(&command);
         assert_eq!(said.code, ExitCode::from(USAGE));
         assert!(said.err.contains("not in this version"), "{}", said.err);
