@@ -258,6 +258,10 @@ impl SessionReader {
     }
 
     /// The session's user, whose password the session was made under.
+    ///
+    /// Looked up afresh where the session is: its verdict is reused for the session's `cache` and
+    /// that is how long a changed password or a closed account may go unnoticed, not that and the
+    /// directory's own `cache` on top.
     async fn user(
         &self,
         id: &str,
@@ -265,21 +269,20 @@ impl SessionReader {
         directory: &Directory,
         carried: &Carried,
     ) -> Result<User, Denial> {
-        let (Format::DjangoStored { codec, .. } | Format::DjangoCookie { codec, .. }) =
-            &self.format
-        else {
-            return directory.user(id, carried, Look::default()).await;
+        let codec = match &self.format {
+            Format::DjangoStored { codec, .. } | Format::DjangoCookie { codec, .. } => codec,
+            Format::FlaskStored { .. } => {
+                return directory.user(id, carried, Look::default().afresh()).await;
+            }
+            // Its verdict rests on the directory alone.
+            Format::FlaskCookie { .. } => {
+                return directory.user(id, carried, Look::default()).await;
+            }
         };
         let look = Look {
             inactive_too: DjangoCodec::takes_inactive(data),
             ..Look::default()
         };
-        let user = directory.user(id, carried, look).await?;
-        if check_password(codec, data, &user, directory).is_ok() {
-            return Ok(user);
-        }
-        // What the directory remembers may be older than the session: a user who has just
-        // changed the password has a session of the new one.
         let user = directory.user(id, carried, look.afresh()).await?;
         check_password(codec, data, &user, directory)?;
         Ok(user)

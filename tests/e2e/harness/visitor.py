@@ -71,8 +71,11 @@ def known(answer, app, user, method="session"):
     return seen
 
 
-def refused_soon(ask, code, within=CACHE_S + SLACK_S, status=401):
-    """Asks until it is refused, which must come within the time; answers with the refusal and how long it took."""
+def refused_soon(ask, code, within=CACHE_S + SLACK_S, status=401, or_else=None):
+    """Asks until it is refused, which must come within the time; answers with the refusal and how long it took.
+
+    `or_else` is the code where the app, which sees requests while a verdict is reused, has ended the session itself.
+    """
     last = []
 
     def no_longer():
@@ -80,7 +83,7 @@ def refused_soon(ask, code, within=CACHE_S + SLACK_S, status=401):
         return last[0].status_code != 200
 
     took = seconds_until(no_longer, within, f"{code} instead of 200")
-    refused(last[0], status, code)
+    refused(last[0], status, or_else if or_else and last[0].json()["code"] == or_else else code)
     return last[0], took
 
 
