@@ -265,9 +265,7 @@ mod tests {
         let mut starter = Some(start);
         let threads: Vec<_> = (0..4)
             .map(|_| {
-                let start = starter
-                    .take()
-                    .map_or_else(|| work(&starts).1, |start| start);
+                let start = starter.take().unwrap_or_else(|| work(&starts).1);
                 let waiting = flights.join("key", start);
                 std::thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread();

@@ -213,9 +213,9 @@ mod tests {
     #[tokio::test]
     async fn what_comes_in_many_records_is_read_whole_and_so_is_its_end() {
         let (mut client, mut server) = pair().await;
-        let sent: Vec<u8> = (0..400_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        let pattern: Vec<u8> = (0..400_000_u32).map(|at| at.to_le_bytes()[0]).collect();
         let send = async {
-            let mut rest = sent.as_slice();
+            let mut rest = pattern.as_slice();
             for size in [1, 700, 4096, 16_384, 3, 20_000, 100_000].iter().cycle() {
                 let (piece, left) = rest.split_at(rest.len().min(*size));
                 client.write_all(piece).await.unwrap();
@@ -232,7 +232,7 @@ mod tests {
         };
         let mut got = Vec::new();
         let (read, ()) = tokio::join!(server.read_to_end(&mut got), send);
-        assert_eq!((read.unwrap(), got), (sent.len(), sent));
+        assert_eq!((read.unwrap(), got), (pattern.len(), pattern));
     }
 
     #[tokio::test]

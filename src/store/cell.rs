@@ -68,11 +68,10 @@ impl Cell {
     /// As text: `None` where it is empty, `NULL`, or nothing that is told in a word.
     pub(super) fn text(&self) -> Option<String> {
         let text = match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Json(Value::String(text)) => text.clone(),
             Self::Whole(number) => number.to_string(),
             Self::Real(number) => number.to_string(),
             Self::Bool(flag) => flag.to_string(),
-            Self::Json(Value::String(text)) => text.clone(),
             Self::Json(Value::Number(number)) => number.to_string(),
             Self::Moment(_) | Self::Civil(_) => self.claim()?.as_str()?.to_owned(),
             Self::Null | Self::Bytes(_) | Self::List(_) | Self::Json(_) => return None,
@@ -179,7 +178,7 @@ fn word(value: &Value) -> Option<String> {
 }
 
 /// `YYYY-MM-DD HH:MM:SS`, and up to six digits of a second after a point: what Django and
-/// SQLAlchemy write into SQLite, and what MySQL casts to. Nothing else: a zone that stood behind
+/// `SQLAlchemy` write into SQLite, and what MySQL casts to. Nothing else: a zone that stood behind
 /// it would be lost.
 pub(super) fn civil(text: &str) -> Option<DateTime> {
     let bytes = text.as_bytes();

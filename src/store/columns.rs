@@ -93,30 +93,25 @@ impl Key {
             None => (kind, None),
         };
         let base = base.split_whitespace().next().unwrap_or_default();
+        let text = |names: &[&str]| names.iter().any(|name| kind.contains(name));
         Some(match (database, base) {
-            (DatabaseKind::Postgres, "int2" | "int4" | "int8") => Self::Whole,
-            (DatabaseKind::Postgres | DatabaseKind::MySql, "uuid") => Self::Uuid,
-            (DatabaseKind::Postgres, "varchar" | "text" | "bpchar" | "citext") => Self::Text,
-            (DatabaseKind::Postgres, _) => return None,
-            (_, "char") if size == Some("32") => Self::Hex,
-            (DatabaseKind::MySql, "tinyint" | "smallint" | "mediumint" | "int" | "bigint") => {
+            (DatabaseKind::Postgres, "int2" | "int4" | "int8")
+            | (DatabaseKind::MySql, "tinyint" | "smallint" | "mediumint" | "int" | "bigint") => {
                 Self::Whole
             }
-            (
+            (DatabaseKind::Postgres | DatabaseKind::MySql, "uuid") => Self::Uuid,
+            (DatabaseKind::MySql | DatabaseKind::Sqlite, "char") if size == Some("32") => Self::Hex,
+            (DatabaseKind::Postgres, "varchar" | "text" | "bpchar" | "citext")
+            | (
                 DatabaseKind::MySql,
                 "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext",
             ) => Self::Text,
-            (DatabaseKind::MySql, _) => return None,
             // The rules of SQLite's type affinity (datatype3.html, 3.1).
-            (DatabaseKind::Sqlite, _) if kind.contains("int") => Self::Whole,
-            (DatabaseKind::Sqlite, _)
-                if ["char", "clob", "text"]
-                    .iter()
-                    .any(|text| kind.contains(text)) =>
-            {
-                Self::Text
+            (DatabaseKind::Sqlite, _) if text(&["int"]) => Self::Whole,
+            (DatabaseKind::Sqlite, _) if text(&["char", "clob", "text"]) => Self::Text,
+            (DatabaseKind::Postgres | DatabaseKind::MySql | DatabaseKind::Sqlite, _) => {
+                return None;
             }
-            (DatabaseKind::Sqlite, _) => return None,
         })
     }
 

@@ -26,7 +26,7 @@ const MOST_FLIGHTS: usize = 4096;
 /// Longest id; a longer one is nobody's.
 const MOST_ID: usize = 512;
 /// How long it is remembered which columns the tables have.
-const PLAN_LIFE: Duration = Duration::from_secs(300);
+const PLAN_LIFE: Duration = Duration::from_mins(5);
 
 /// One directory.
 #[derive(Debug)]
@@ -120,10 +120,10 @@ impl Users {
     }
 
     /// What is remembered of an id and not too old.
-    fn recall(&self, id: &str) -> Option<Option<User>> {
+    fn recall(&self, id: &str) -> Option<Kept> {
         let kept = self.kept.as_ref()?.get(&print(id))?;
         let age = clock::monotonic().saturating_duration_since(kept.asked);
-        (age < self.settings.cache).then(|| kept.user.as_deref().cloned())
+        (age < self.settings.cache).then_some(kept)
     }
 
     /// Asks the database, and remembers what it says, but no error.
@@ -152,7 +152,8 @@ impl DirectorySource for Users {
             return Box::pin(std::future::ready(Ok(None)));
         }
         if !fresh && let Some(known) = self.recall(id) {
-            return Box::pin(std::future::ready(Ok(known)));
+            let user = known.user.as_deref().cloned();
+            return Box::pin(std::future::ready(Ok(user)));
         }
         let id: Arc<str> = id.into();
         let key = (Arc::clone(&id), fresh);
@@ -217,9 +218,10 @@ impl Reader {
     ) -> Result<Arc<Plan>, StoreError> {
         let made = clock::monotonic();
         let users = self.columns(&settings.user_table).await?;
-        let links = match settings.roles.groups {
-            true => Some(self.columns(&django::links_table(settings)).await?),
-            false => None,
+        let links = if settings.roles.groups {
+            Some(self.columns(&django::links_table(settings)).await?)
+        } else {
+            None
         };
         let plan = django::plan(self.pool.kind(), settings, &users, links.as_deref());
         let plan = plan.map_err(|what| StoreError::Refused {

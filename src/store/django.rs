@@ -243,7 +243,8 @@ impl Plan {
                 ("superuser", superuser == Some(true)),
                 ("active", active),
             ];
-            roles.extend((flags.iter()).filter_map(|(name, set)| set.then(|| (*name).to_owned())));
+            let set = flags.iter().filter(|(_, set)| *set);
+            roles.extend(set.map(|(name, _)| (*name).to_owned()));
         }
         let columns = settings.roles.columns.iter();
         roles.extend(columns.filter_map(|name| field(name).and_then(Cell::text)));

@@ -163,42 +163,50 @@ fn cause(error: sqlx::Error) -> Arc<dyn std::error::Error + Send + Sync> {
     #[error("{0}")]
     struct Words(String);
 
-    let words = match error {
-        sqlx::Error::Io(error) => return Arc::new(error),
-        sqlx::Error::Tls(error) => return Arc::from(error),
-        sqlx::Error::Database(told) => match told.try_downcast_ref::<SqliteError>() {
-            Some(_) => told.message().to_owned(),
-            None => format!(
-                "the server said {}",
-                told.code().unwrap_or(std::borrow::Cow::Borrowed("no"))
-            ),
-        },
-        _ => "the connection broke".to_owned(),
+    if let sqlx::Error::Io(error) = error {
+        return Arc::new(error);
+    }
+    if let sqlx::Error::Tls(error) = error {
+        return Arc::from(error);
+    }
+    let words = match error.as_database_error() {
+        // SQLite's words for what it cannot open or read name no value.
+        Some(told) if told.try_downcast_ref::<SqliteError>().is_some() => told.message().to_owned(),
+        Some(told) => format!("the server said {}", told.code().unwrap_or_default()),
+        None => "the connection broke".to_owned(),
     };
     Arc::new(Words(words))
 }
 
 fn class(error: &sqlx::Error) -> Class {
-    match error {
-        sqlx::Error::Database(told) => {
-            if let Some(told) = told.try_downcast_ref::<PgDatabaseError>() {
-                postgres(told.code())
-            } else if let Some(told) = told.try_downcast_ref::<MySqlDatabaseError>() {
-                mysql(told.number())
-            } else {
-                sqlite(told.code().as_deref().unwrap_or_default(), told.message())
-            }
-        }
+    if let Some(told) = error.as_database_error() {
+        return if let Some(told) = told.try_downcast_ref::<PgDatabaseError>() {
+            postgres(told.code())
+        } else if let Some(told) = told.try_downcast_ref::<MySqlDatabaseError>() {
+            mysql(told.number())
+        } else {
+            sqlite(told.code().as_deref().unwrap_or_default(), told.message())
+        };
+    }
+    let of_value = matches!(
+        error,
         sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::TypeNotFound { .. } => Class::Other("of a value".to_owned()),
-        sqlx::Error::Configuration(_)
-        | sqlx::Error::InvalidArgument(_)
-        | sqlx::Error::Encode(_) => Class::Other("of a setting".to_owned()),
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::TypeNotFound { .. }
+    );
+    let of_setting = matches!(
+        error,
+        sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) | sqlx::Error::Encode(_)
+    );
+    if of_value {
+        Class::Other("of a value".to_owned())
+    } else if of_setting {
+        Class::Other("of a setting".to_owned())
+    } else {
         // Input and output, TLS, a protocol out of step, a thread that ended.
-        _ => Class::Broken,
+        Class::Broken
     }
 }
 

@@ -20,9 +20,9 @@ use crate::config::settings::{Database, DatabaseKind};
 /// Connections to one database.
 pub(super) const CONNECTIONS: usize = 8;
 /// How long a connection is kept without a question: a firewall may forget it meanwhile.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How long a connection is kept at all: names may lead elsewhere by then.
-const LIFE: Duration = Duration::from_secs(600);
+const LIFE: Duration = Duration::from_mins(10);
 /// The same for a file of SQLite, which may have been replaced by another.
 const FILE_LIFE: Duration = Duration::from_secs(10);
 /// Pause before a server that is just starting is tried again.

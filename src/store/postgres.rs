@@ -142,12 +142,12 @@ fn cell(row: &PgRow, index: usize) -> Result<Cell, Fault> {
         "INT4[]" => numbers(row.try_get_unchecked::<Vec<Option<i32>>, _>(index)?),
         "INT8[]" => numbers(row.try_get_unchecked::<Vec<Option<i64>>, _>(index)?),
         _ if is_text(&kind) => Cell::Text(row.try_get_unchecked(index)?),
-        other => match kind.kind() {
-            PgTypeKind::Array(element) if is_text(element) => {
-                Cell::List(row.try_get_unchecked(index)?)
+        other => {
+            if !matches!(kind.kind(), PgTypeKind::Array(element) if is_text(element)) {
+                return Err(not_read(row, index, other));
             }
-            _ => return Err(not_read(row, index, other)),
-        },
+            Cell::List(row.try_get_unchecked(index)?)
+        }
     })
 }
 

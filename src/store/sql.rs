@@ -234,7 +234,7 @@ mod tests {
                 vec![text("eve"), text("admin"), text("Rome")],
             ],
         };
-        let user = super::user(&found, "7", NOW).unwrap().unwrap();
+        let user = user(&found, "7", NOW).unwrap().unwrap();
         assert_eq!(user.id, "7");
         assert_eq!(user.roles, ["admin", "ops"]);
         assert_eq!(user.name.as_deref(), Some("ada"));
@@ -248,12 +248,12 @@ mod tests {
             columns: vec!["active".into()],
             rows: vec![vec![cell]],
         };
-        let active = |cell| super::user(&with(cell), "7", NOW).map(|user| user.unwrap().active);
+        let active = |cell| user(&with(cell), "7", NOW).map(|user| user.unwrap().active);
         assert_eq!(active(Cell::Whole(1)), Ok(true));
         assert_eq!(active(Cell::Bool(false)), Ok(false));
         assert_eq!(active(Cell::Null), Ok(false));
         assert!(active(text("perhaps")).is_err());
-        assert_eq!(super::user(&Found::default(), "7", NOW).unwrap(), None);
+        assert_eq!(user(&Found::default(), "7", NOW).unwrap(), None);
     }
 
     proptest! {

@@ -4,7 +4,6 @@ use jiff::civil::date;
 use portcullis::auth::ports::{Expiry, StoreError};
 use portcullis::clock::Timestamp;
 use portcullis::config::settings::DatabaseKind;
-use serde_json::Value;
 
 use crate::rig::{Rig, VECTORS, load, told};
 use crate::servers::Host;
@@ -71,7 +70,7 @@ async fn django_sessions(host: &Host) {
         else {
             continue;
         };
-        if vector["fixture"] != Value::from("django_auth") {
+        if vector["fixture"] != "django_auth" {
             continue;
         }
         let session = load(&stores, 0, key).await.unwrap();

@@ -373,7 +373,7 @@ fn found(headers: &HeaderMap, name: &str) -> Result<Option<String>, String> {
     let Some(value) = value else {
         return Ok(None);
     };
-    let value = unquoted(&value).map_err(|denial| denial.to_string())?;
+    let value = unquoted(value).map_err(|denial| denial.to_string())?;
     Ok(Some(value.to_owned()))
 }
 
