@@ -190,12 +190,14 @@ async fn a_server_that_never_answers_costs_the_deadline() {
         &format!("mysql://a:{PASSWORD}@127.0.0.1:{port}/a"),
     );
     let redis = format!("redis://:{PASSWORD}@127.0.0.1:{port}/0");
+    let rediss = format!("rediss://:{PASSWORD}@127.0.0.1:{port}/0");
     let stores = Rig::new()
         .django_db(&postgres, "django_session")
         .django_db(&mysql, "django_session")
         .flask(SessionStore::Redis(Secret::new(redis)))
+        .flask(SessionStore::Redis(Secret::new(rediss)))
         .stores();
-    for at in 0..3 {
+    for at in 0..4 {
         let began = Instant::now();
         let error = load(&stores, at, KEY).await;
         assert!(

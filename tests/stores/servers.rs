@@ -187,6 +187,21 @@ fn run(mut command: Command) {
     assert!(done.status.success(), "{command:?}: {said}");
 }
 
+/// A key and a certificate that nobody signed, in files that only the server may read.
+fn certificate(at: &Path) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (at.join("cert.pem"), at.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    for file in [&certificate, &key] {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            chown(file, Some(NOBODY.0), Some(NOBODY.1)).unwrap();
+        }
+    }
+    (certificate, key)
+}
+
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -233,13 +248,18 @@ impl Host {
             "--no-sync",
         ]);
         run(made);
-        let rules =
-            format!("host all reader 127.0.0.1/32 {method}\nhost all owner 127.0.0.1/32 trust\n");
+        let rules = format!(
+            "hostssl all reader 127.0.0.1/32 {method}\nhost all owner 127.0.0.1/32 trust\n"
+        );
         std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
         let encryption = format!("password_encryption={method}");
+        let (certificate, key) = certificate(&at);
+        let certificate = format!("ssl_cert_file={}", certificate.display());
+        let key = format!("ssl_key_file={}", key.display());
         let server = Server::start(folder, port, move || {
             let mut command = lowly(&postgres, &at);
-            command.args(["-c", &encryption]);
+            command.args(["-c", &encryption, "-c", "ssl=on"]);
+            command.args(["-c", &certificate, "-c", &key]);
             command.arg("-D").arg(&data).arg("-k").arg(&at);
             command.args(["-p", &port.to_string(), "-F", "-c", "max_connections=40"]);
             command.args([
@@ -272,6 +292,7 @@ impl Host {
             .arg(format!("--datadir={}", data.display()));
         made.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
         run(made);
+        let (certificate, key) = certificate(&at);
         let server = Server::start(folder, port, move || {
             let mut command = lowly(&mariadbd, &at);
             command
@@ -280,6 +301,8 @@ impl Host {
             command.arg(format!("--socket={}", at.join("socket").display()));
             command.arg(format!("--pid-file={}", at.join("pid").display()));
             command.arg(format!("--port={port}"));
+            command.arg(format!("--ssl-cert={}", certificate.display()));
+            command.arg(format!("--ssl-key={}", key.display()));
             command.args(["--bind-address=127.0.0.1", "--skip-log-bin"]);
             command.args([
                 "--innodb-flush-method=nosync",
@@ -294,7 +317,8 @@ impl Host {
             folder: None,
         };
         host.ready().await;
-        let user = format!("create user reader@'127.0.0.1' identified by '{PASSWORD}'");
+        // Both servers let the gateway in over TLS alone.
+        let user = format!("create user reader@'127.0.0.1' identified by '{PASSWORD}' require ssl");
         host.run("", &user).await;
         Some(host)
     }
