@@ -84,6 +84,9 @@ def test_a_session_lives_and_dies_at_the_gateway_as_in_django(site, visit):
     known(there.ask(), app, name)
     words = {"old_password": f"{name}-password", "new_password1": "another-one-9", "new_password2": "another-one-9"}
     assert here.submit("/accounts/password/", **words).status_code == 302
+    if app.engine == "signed_cookies":
+        # Two logins within one second make the same cookie: the verdict of the one is the other's.
+        refused_soon(elsewhere.ask, "session_user_changed", soon)
     explained(gate, "/api/orders/", elsewhere.cookie, "session_user_changed", "password")
     refused_soon(there.ask, "session_user_changed", soon, or_else="session_unknown")
     assert not app_agrees(app, elsewhere.cookie)
@@ -106,7 +109,7 @@ def test_a_session_lives_and_dies_at_the_gateway_as_in_django(site, visit):
         assert not app_agrees(app, kept)
 
 
-@pytest.mark.parametrize("site", [("5.2", "signed_cookies", "sqlite")], indirect=True, ids=["signed_cookies"])
+@pytest.mark.parametrize("site", ROWS[-1:], indirect=True, ids="-".join)
 def test_a_signed_cookie_that_was_touched_or_is_none_is_told_apart(site, visit):
     app, gate = site
     value = visit(gate).sign_in("tara").client.cookies["sessionid"]

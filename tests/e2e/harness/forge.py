@@ -1,4 +1,4 @@
-"""Session payloads that no app would write, signed with the app's own key: what a thief of the key, or a bug, leaves."""
+"""Session payloads that no app would write, signed with the app's own key: what a thief of the key or a bug leaves."""
 
 import base64
 import hashlib

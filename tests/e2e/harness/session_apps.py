@@ -31,7 +31,7 @@ def python_of(environment):
 
 
 class SessionApp(App):
-    """One of the apps; its users are `hana` (host), `tara` (technician), `sina` (supervisor, staff), and some to spare."""
+    """One of the apps; its users are `hana` (host), `tara` (technician), `sina` (supervisor, staff), some to spare."""
 
     ids = {"hana": 1, "tara": 2, "sina": 3}
     roles = {"hana": "host", "tara": "technician", "sina": "supervisor"}
