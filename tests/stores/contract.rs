@@ -5,9 +5,9 @@ use portcullis::auth::ports::{Expiry, StoreError};
 use portcullis::clock::Timestamp;
 use portcullis::config::settings::DatabaseKind;
 
+use crate::hosts::Host;
 use crate::rig::{Rig, VECTORS, load, told};
-use crate::servers::Host;
-use crate::users;
+use crate::{types, users};
 
 #[tokio::test]
 async fn sqlite_keeps_the_contract() {
@@ -20,7 +20,7 @@ async fn postgresql_keeps_the_contract() {
         return;
     };
     keeps(&host).await;
-    users::types_of_postgresql(&host).await;
+    types::of_postgresql(&host).await;
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn mariadb_keeps_the_contract() {
         return;
     };
     keeps(&host).await;
-    users::types_of_mariadb(&host).await;
+    types::of_mariadb(&host).await;
 }
 
 /// The contract of a database as a store.

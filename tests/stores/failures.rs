@@ -7,8 +7,9 @@ use portcullis::config::settings::{Database, DatabaseKind, SessionStore};
 use portcullis::secret::Secret;
 use portcullis::store::{Stores, assemble};
 
+use crate::hosts::Host;
 use crate::rig::{PASSWORD, Rig, database, find, load, roles, sessions, told, until};
-use crate::servers::{Host, free_port};
+use crate::servers::free_port;
 
 /// The deadline, and as much again for a machine under load.
 const BOUND: Duration = Duration::from_secs(4);

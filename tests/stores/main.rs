@@ -13,7 +13,9 @@
 
 mod contract;
 mod failures;
+mod hosts;
 mod redis;
 mod rig;
 mod servers;
+mod types;
 mod users;

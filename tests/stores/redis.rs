@@ -7,8 +7,8 @@ use portcullis::auth::ports::{Expiry, StoreError};
 use portcullis::config::settings::{Database, DjangoBackend, SessionStore};
 use portcullis::secret::Secret;
 
+use crate::hosts::{Host, RedisHost};
 use crate::rig::{PASSWORD, Rig, load, told};
-use crate::servers::{Host, RedisHost};
 
 /// The deadline, and as much again for a machine under load.
 const BOUND: Duration = Duration::from_secs(4);
