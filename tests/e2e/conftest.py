@@ -82,6 +82,9 @@ def start_app(tmp_path_factory):
         return started[-1]
 
     yield start
+    # All at once: each takes a second to let its requests end.
+    for app in started:
+        app.end()
     for app in started:
         app.stop()
 

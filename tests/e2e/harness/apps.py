@@ -61,6 +61,11 @@ class App:
         """All that gunicorn and the app have written."""
         return self._log.read_text(errors="replace")
 
+    def end(self):
+        """Asks gunicorn to end, and does not wait."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self):
         """Ends gunicorn and its workers."""
         if self.process.poll() is None:
