@@ -39,7 +39,8 @@ class SessionApp(App):
     def __init__(self, name, target, folder, environment, database, env):
         self.database, self.python = database, python_of(environment)
         self.secret = env["SECRET_KEY"]
-        env = {**env, "DATABASE_URL": database.url}
+        # What the app is configured by, and `init` reads.
+        self.settings = env = {**env, "DATABASE_URL": database.url}
         if not getattr(database, "prepared", False):
             done = subprocess.run(
                 [str(self.python), "-B", *self.preparation], cwd=APPS / name, env={**os.environ, **env},
