@@ -58,15 +58,22 @@ struct Tally {
 }
 
 /// What a question takes along of the request that gave rise to it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Carried {
     headers: Vec<(HeaderName, HeaderValue)>,
     host: Option<HeaderValue>,
     https: bool,
 }
 
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The values are the caller's credentials.
+        let names = self.headers.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
 /// An endpoint's answer.
-#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -316,4 +323,18 @@ async fn exchange(
         headers: head.headers,
         body: body.map_err(Cause::from)?.to_bytes(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_names_what_is_carried_and_shows_no_credential() {
+        let carried = Carried {
+            headers: vec![(COOKIE, HeaderValue::from_static("sessionid=hunter2"))],
+            ..Carried::nothing()
+        };
+        assert_eq!(format!("{carried:?}"), "[\"cookie\"]");
+    }
 }

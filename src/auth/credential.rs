@@ -53,9 +53,10 @@ pub(crate) fn session_cookie<'a>(
     name: &str,
     headers: &'a HeaderMap,
 ) -> Result<Option<&'a str>, Denial> {
-    let refuse = |detail: String| Denial::new(Code::SessionMalformed, detail);
+    let refuse =
+        |detail: String| Denial::new(Code::SessionMalformed, detail).challenge(Challenge::Bearer);
     let found = cookie::find(headers, name).map_err(|denial| {
-        let told = refuse(denial.detail().to_owned()).challenge(Challenge::Bearer);
+        let told = refuse(denial.detail().to_owned());
         match denial.operator_note() {
             Some(note) => told.note(note.to_owned()),
             None => told,
