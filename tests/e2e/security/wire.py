@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -52,14 +53,18 @@ class Ambiguous(Exception):
 
 
 class Request:
-    """One request as it arrived behind the gateway; `partial` when the connection ended in the middle of its body."""
+    """One request as it arrived behind the gateway; `partial` when the connection ended in the middle of its body.
+
+    `judged` is set once it is known which of the two it is: the end of a connection is seen by the recorder's own
+    thread, on a busy machine later than the client has its answer.
+    """
 
     def __init__(self, head, fields, conversation):
         self.head, self.headers, self.conversation = head, fields, conversation
         line = head.split(b"\r\n", 1)[0].decode("latin-1")
         self.method, self.target, _ = line.split(" ")
         self.body, self.trailers, self.partial, self.chunked = b"", [], False, False
-        self.early, self.ended = b"", False
+        self.early, self.ended, self.judged = b"", False, threading.Event()
 
     def all(self, name):
         """Every value of a header; names compared as WSGI folds them."""
@@ -174,10 +179,12 @@ class StrictUpstream(Listener):
                 request.number = next(self._numbers)
                 self.requests.append(request)
                 if [value for value in request.all("upgrade") if value.lower() == "websocket"]:
+                    request.judged.set()
                     if self.tunnel(request, connection, bytes(buffer)):
                         return
                     continue
                 if self.on_head and self.on_head(request, connection):
+                    request.judged.set()
                     return
                 if request.all("expect"):
                     connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -205,6 +212,7 @@ class StrictUpstream(Listener):
                     request.body = bytes(buffer[:length])
                     del buffer[:length]
                 done, request = request, None
+                done.judged.set()
                 answer = self.answer(done)
                 if answer is None:
                     return
@@ -213,6 +221,8 @@ class StrictUpstream(Listener):
                     return
         except Ambiguous as fault:
             self.faults.append((str(fault), bytes(talk)))
+            if request is not None:
+                request.judged.set()
             with contextlib.suppress(OSError):
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         except (EOFError, OSError):
@@ -220,6 +230,7 @@ class StrictUpstream(Listener):
                 request.partial = True
                 request.body += bytes(buffer)
                 self.partials.append(request)
+                request.judged.set()
             elif buffer:
                 self.partials.append(bytes(buffer))
 
@@ -435,6 +446,9 @@ class Front:
         def since():
             self.probe()
             requests = [r for r in self.upstream.requests[marks[0] :] if not r.target.startswith("/open/probe-")]
+            deadline = time.monotonic() + 2
+            for request in requests:
+                request.judged.wait(max(0, deadline - time.monotonic()))
             late = [one for one in self.upstream.partials[marks[2] :] if isinstance(one, bytes) or one.number > first]
             return requests, self.upstream.faults[marks[1] :], late
 
