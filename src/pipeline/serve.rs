@@ -296,6 +296,7 @@ impl<'a> Visit<'a> {
         };
         let hygiene = &self.gate.policy.hygiene;
         let idle = self.gate.settings.server.timeouts.request_body;
+        let carrying = self.gate.authenticators.carrying(&headers);
         let mut gate = None;
         let body = if incoming.is_end_stream() {
             RequestBody::Empty
@@ -345,10 +346,9 @@ impl<'a> Visit<'a> {
             (&upstream.cookies, self.now),
         )?;
         self.gate.policy.hygiene.hide_identity(answer.headers_mut());
-        if let Some(attempt) = &judged.attempt {
-            let authenticators = &self.gate.authenticators;
-            authenticators.forget(attempt, answer.headers());
-        }
+        self.gate
+            .authenticators
+            .forget(&carrying, Some(client), answer.headers());
         if let (Some(handover), Some(client)) = (tunnel, self.upgrade.take()) {
             let rule = &route.websocket;
             let until = permit.expires_at().filter(|_| rule.close_on_expiry);

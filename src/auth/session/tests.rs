@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::django::DjangoCodec;
+use super::django::{DjangoCodec, Hashed};
 use super::flask::FlaskCodec;
 use super::flask_session::{IdCodec, read_payload};
 use super::signing::Signer;
@@ -202,13 +202,20 @@ fn a_django_cookie_holds_to_the_microsecond_of_its_age() {
 fn a_changed_password_and_another_key_are_both_named() {
     let codec = DjangoCodec::new(&keys(&["k"]));
     let denial = codec
-        .check_user(&data(json!({ "_auth_user_hash": "0" })), "x")
+        .check_user(
+            &data(json!({ "_auth_user_hash": "0" })),
+            "x",
+            Hashed::ByDjango,
+        )
         .unwrap_err();
     assert_eq!(denial.code(), Code::SessionUserChanged);
     let note = denial.operator_note().unwrap();
     assert!(note.contains("password") && note.contains("SECRET_KEY"));
-    assert!(codec.check_user(&Data::new(), "").is_err());
-    assert!(DjangoCodec::new(&[]).check_user(&Data::new(), "").is_err());
+    for hashed in [Hashed::ByDjango, Hashed::ByChannels] {
+        assert!(codec.check_user(&Data::new(), "", hashed).is_err());
+        let keyless = DjangoCodec::new(&[]);
+        assert!(keyless.check_user(&Data::new(), "", hashed).is_err());
+    }
 }
 
 #[test]
@@ -268,5 +275,5 @@ fn nothing_secret_is_in_debug() {
         IdCodec::new(Some(&secrets))
     );
     assert!(!text.contains("hunter2"), "{text}");
-    assert!(text.contains("Hashes(1 keys)"), "{text}");
+    assert!(text.contains("hashes: 1 keys"), "{text}");
 }
