@@ -149,11 +149,15 @@ mod tests {
         }
     }
 
-    fn client(address: &'static str, agent: Option<&'static str>) -> Option<Client<'static>> {
-        Some(Client {
+    fn by(address: &'static str, agent: Option<&'static str>) -> Shown<'static> {
+        let client = Client {
             address: Some(Cow::Borrowed(address.as_bytes())),
             user_agent: agent.map(|agent| Cow::Borrowed(agent.as_bytes())),
-        })
+        };
+        Shown {
+            client: Some(client),
+            ..shown("a")
+        }
     }
 
     #[test]
@@ -178,22 +182,10 @@ mod tests {
                 hashed: Hashed::ByChannels,
                 ..plain.clone()
             },
-            Shown {
-                client: client("1", None),
-                ..plain.clone()
-            },
-            Shown {
-                client: client("1", Some("")),
-                ..plain.clone()
-            },
-            Shown {
-                client: client("1", Some("2")),
-                ..plain.clone()
-            },
-            Shown {
-                client: client("12", Some("")),
-                ..plain
-            },
+            by("1", None),
+            by("1", Some("")),
+            by("1", Some("2")),
+            by("12", Some("")),
         ];
         let keys: std::collections::HashSet<_> = all.iter().map(|one| one.key(epoch)).collect();
         assert_eq!(keys.len(), all.len());

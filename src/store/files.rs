@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn forms() -> [Form; 3] {
-        let lifetime = Duration::from_secs(60);
+        let lifetime = Duration::from_mins(1);
         let prefix: Box<str> = "sid".into();
         let cachelib = |names| Form::Cachelib {
             prefix: "session:".into(),

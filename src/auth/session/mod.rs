@@ -227,6 +227,8 @@ pub(crate) fn filled(data: Data) -> Result<Data, Denial> {
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod login_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vectors_tests;

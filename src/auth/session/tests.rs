@@ -219,6 +219,50 @@ fn a_changed_password_and_another_key_are_both_named() {
 }
 
 #[test]
+fn a_session_of_nobody_says_to_the_operator_why() {
+    let codec = DjangoCodec::new(&keys(&["k"]));
+    let listed = DjangoCodec::new(&keys(&["k"])).with_backends(Some(&["a.Backend".into()]));
+    let signed_in =
+        json!({ "_auth_user_id": "7", "_auth_user_backend": "b.Backend", "_auth_user_hash": "0" });
+    for (codec, session, word) in [
+        (&codec, json!({ "basket": 1 }), "_auth_user_id"),
+        (
+            &codec,
+            json!({ "_auth_user_id": "7", "_auth_user_backend": "a" }),
+            "_auth_user_hash",
+        ),
+        (&listed, signed_in.clone(), "b.Backend"),
+    ] {
+        let denial = codec.signed_in(&data(session)).unwrap_err();
+        assert_eq!(denial.code(), Code::SessionAnonymous);
+        let note = denial.operator_note().unwrap();
+        assert!(note.contains(word), "{note}");
+        assert!(!denial.detail().contains(word), "that is the operator's");
+    }
+    assert_eq!(codec.signed_in(&data(signed_in)).unwrap(), "7");
+}
+
+#[test]
+fn on_a_websocket_an_older_key_does_not_do_because_channels_would_end_the_session() {
+    let (new, old) = (keys(&["new", "old"]), keys(&["old"]));
+    let salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
+    let key = &signing::django_keys(salt, &old)[0];
+    let hash = django::auth_hash(key, "stored");
+    let session = data(json!({ "_auth_user_hash": hash }));
+    let codec = DjangoCodec::new(&new);
+    assert!(codec.differs_on_channels());
+    assert!(!DjangoCodec::new(&old).differs_on_channels());
+    assert!(
+        codec
+            .check_user(&session, "stored", Hashed::ByDjango)
+            .is_ok()
+    );
+    let denial = codec.check_user(&session, "stored", Hashed::ByChannels);
+    let note = denial.unwrap_err().operator_note().unwrap().to_owned();
+    assert!(note.contains("Channels"), "{note}");
+}
+
+#[test]
 fn what_could_not_be_a_session_key_is_not_asked_for() {
     assert!(DjangoCodec::check_key("v9kg9ladqdla4rsjdncdw47zp8juu04o").is_ok());
     for key in [

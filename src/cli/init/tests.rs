@@ -209,7 +209,7 @@ fn a_view_that_takes_a_credential_which_cannot_be_checked_stays_open() {
         (&["token", "other:shop.KeyAuthentication"][..], json!({})),
         (
             BOTH,
-            json!({ "sessions": { "kind": null, "why_not": "SESSION_ENGINE is file" } }),
+            json!({ "sessions": { "kind": null, "why_not": "SESSION_ENGINE is the app's own" } }),
         ),
         (BOTH, json!({ "users": null })),
         (

@@ -25,7 +25,8 @@ pub(super) fn session(
         cx.lacks(key, "store", Some(&stores()));
     }
     let store = raw.store.and_then(|given| Address::fetch(given, cx));
-    let store = store.and_then(|address| store_of(&address, raw.table, raw.file_names, cx));
+    let store =
+        store.and_then(|address| store_of(&address, raw.table, raw.file_names.as_ref(), cx));
     let is_signed = raw.signer.as_ref().is_some_and(|signer| signer.value);
     let secrets = if is_signed || raw.remember_cookie.is_some() {
         secrets(key, raw.secret, "the app's SECRET_KEY", cx)
@@ -60,17 +61,17 @@ fn stores() -> String {
 fn store_of(
     address: &Address,
     table: Option<At<String>>,
-    file_names: Option<At<String>>,
+    file_names: Option<&At<String>>,
     cx: &mut Context<'_>,
 ) -> Option<SessionStore> {
     if address.scheme() == "file" {
         idle(table.as_ref(), "with a folder of files", cx);
         let words = &[("sha256", FileNames::Sha256), ("md5", FileNames::Md5)];
-        let names = cx.word(file_names.as_ref(), words).unwrap_or_default();
+        let names = cx.word(file_names, words).unwrap_or_default();
         let folder = folder(address, cx)?;
         return Some(SessionStore::Files { folder, names });
     }
-    idle(file_names.as_ref(), "with this store", cx);
+    idle(file_names, "with this store", cx);
     if redis::SCHEMES.contains(&address.scheme()) {
         idle(table.as_ref(), "with a Redis store", cx);
         return redis::redis(address, cx).map(SessionStore::Redis);
