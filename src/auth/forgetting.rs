@@ -32,7 +32,7 @@ impl Authenticators {
     #[must_use]
     pub fn carrying(&self, headers: &HeaderMap) -> Carrying {
         let mut carrying = Carrying::default();
-        if !headers.contains_key(COOKIE) || self.sessions().next().is_none() {
+        if self.sessions().next().is_none() || !headers.contains_key(COOKIE) {
             return carrying;
         }
         let lines = |name| headers.get_all(name).iter().cloned();
