@@ -141,6 +141,7 @@ impl SessionReader {
                 } else if stored.cached {
                     (codec.read_cached(&stored.data)?, stored.expiry)
                 } else {
+                    // Nothing is worked out of a row whose time is over.
                     session::unexpired(stored.expiry, zone, now)?;
                     (codec.read_row(&stored.data)?, stored.expiry)
                 };
