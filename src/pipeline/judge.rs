@@ -5,11 +5,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::ORIGIN;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::arrival::Arrival;
+use super::limits::{Counting, Stage};
 use crate::auth::{self, Attempt, PeerCertificate};
 use crate::clock::Timestamp;
 use crate::gateway::Snapshot;
@@ -17,6 +19,7 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::Client;
 use crate::policy::headers::check_framing;
 use crate::policy::identity::Caller;
+use crate::policy::limit::Standing;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
 use crate::policy::route::Route;
@@ -62,6 +65,8 @@ pub struct Subject<'u, 'h> {
     pub peer: &'h Peer,
     /// Largest request target in bytes.
     pub target_limit: usize,
+    /// When it came, by the monotonic clock, where it counts against the route's limits.
+    pub came: Option<Instant>,
     /// Where the connection's last request was for.
     pub known: Option<&'h Arc<Arrival>>,
 }
@@ -93,6 +98,8 @@ pub struct Judged<'u> {
     pub attempt: Option<Attempt<'u>>,
     /// Who is calling, where a credential held.
     pub caller: Option<Arc<Caller>>,
+    /// How the client stands with the route's limits, where it has any.
+    pub standing: Option<Standing>,
     /// What would have been refused on a route that only observes.
     pub overlooked: Option<Denial>,
 }
@@ -157,7 +164,21 @@ pub async fn judge<'u>(
     let route = judged.route.insert(Arc::clone(route));
     judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
 
+    let counting = |stage, standing: &mut _, overlooked: &mut _| {
+        if route.limits.is_empty() {
+            return Ok(());
+        }
+        let counting = Counting {
+            gate,
+            route,
+            ip: client.ip,
+            headers: subject.headers,
+            came: subject.came,
+        };
+        counting.count(stage, standing, overlooked)
+    };
     let checked = async {
+        counting(Stage::Arrived, &mut judged.standing, &mut judged.overlooked)?;
         if judged.handshake.is_some() {
             check_websocket(route, client, origin)?;
         }
@@ -199,14 +220,18 @@ pub async fn judge<'u>(
                 route.cors.as_deref(),
             )?;
         }
-        route.requirement.check(judged.caller.clone(), now)
+        let permit = route.requirement.check(judged.caller.clone(), now)?;
+        let stage = Stage::Permitted(judged.caller.as_deref());
+        counting(stage, &mut judged.standing, &mut judged.overlooked)?;
+        Ok(permit)
     }
     .await;
     match checked {
         Ok(permit) => Ok(Verdict::Permitted(permit)),
         Err(denial) => {
             let (permit, denial) = route.requirement.overlook(denial)?;
-            judged.overlooked = Some(denial);
+            // What was passed over first is what would have been told.
+            judged.overlooked.get_or_insert(denial);
             Ok(Verdict::Permitted(permit))
         }
     }

@@ -148,6 +148,7 @@ pub async fn serve(
             headers: &headers,
             peer: &visitor.peer,
             target_limit: gate.settings.server.limits.request_line,
+            came: Some(visit.times.started()),
             known: known.as_ref(),
         };
         match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
@@ -375,6 +376,9 @@ impl<'a> Visit<'a> {
         origin: Option<&HeaderValue>,
     ) {
         let headers = answer.headers_mut();
+        if let Some(standing) = &judged.standing {
+            standing.tell(headers);
+        }
         if let Some(route) = &judged.route {
             respond::edit(headers, route);
         }

@@ -13,9 +13,10 @@ use super::template::{self, Schemes};
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::decode::At;
 use crate::config::raw::route::{self as raw, OneOrManyValues};
-use crate::config::raw::shapes::Named;
+use crate::config::raw::shapes::{Named, OneOrMany};
 use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
+use crate::policy::limit::{LimitId, RateLimit};
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::{Admission, Requirement, RoleRule};
 use crate::policy::route::{AuthenticatorId, Route, RouteId, Unauthenticated, WebSocketRule};
@@ -29,6 +30,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) authenticators: &'a [String],
     /// The names of `[cors.*]`, and the rules where they are right.
     pub(super) cors: &'a [(String, Option<Arc<CorsRule>>)],
+    /// The names of `[rate_limit.*]`, and the limits where they are right.
+    pub(super) limits: &'a [(String, Option<Arc<RateLimit>>)],
     /// The headers that the gateway fills in.
     pub(super) owned: Owned,
     /// `[server.limits] body`.
@@ -102,6 +105,7 @@ fn route(
     };
     let cors = raw.cors.as_ref().and_then(|name| cors(name, around, cx));
     let has_cors = raw.cors.is_some();
+    let limits = limits(raw.rate_limit, around, cx);
     let owned = &around.owned;
     let request_headers = edits(raw.request_headers, Side::Request(owned), cx);
     let response_headers = edits(raw.response_headers, Side::Answer { has_cors, owned }, cx);
@@ -128,6 +132,7 @@ fn route(
         requirement,
         cors,
         csrf: raw.csrf.is_none_or(|csrf| csrf.value),
+        limits,
         unauthenticated,
         body_limit: raw
             .body_limit
@@ -330,6 +335,33 @@ fn cors(
     let names: Vec<_> = around.cors.iter().map(|(name, _)| name).collect();
     let index = cx.named(name, "cors", &names)?;
     around.cors.get(index).and_then(|(_, rule)| rule.clone())
+}
+
+/// The limits of a route, by their names.
+fn limits(
+    raw: Option<At<OneOrMany<String>>>,
+    around: &Surroundings<'_>,
+    cx: &mut Context<'_>,
+) -> Vec<LimitId> {
+    let Some(At { key, value: list }) = raw else {
+        return Vec::new();
+    };
+    if list.0.is_empty() {
+        let message = "must not be empty: it would limit nothing; leave it out";
+        cx.error(Problem::new(key, message));
+    }
+    let names: Vec<_> = around.limits.iter().map(|(name, _)| name).collect();
+    let mut ids = Vec::with_capacity(list.0.len());
+    for name in &list.0 {
+        let Some(id) = cx.named(name, "rate_limit", &names).map(LimitId) else {
+            continue;
+        };
+        if ids.contains(&id) {
+            cx.error(name.wrong("stands in this list twice"));
+        }
+        ids.push(id);
+    }
+    ids
 }
 
 fn unauthenticated(
