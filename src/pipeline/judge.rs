@@ -164,21 +164,11 @@ pub async fn judge<'u>(
     let route = judged.route.insert(Arc::clone(route));
     judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
 
-    let counting = |stage, standing: &mut _, overlooked: &mut _| {
-        if route.limits.is_empty() {
-            return Ok(());
-        }
-        let counting = Counting {
-            gate,
-            route,
-            ip: client.ip,
-            headers: subject.headers,
-            came: subject.came,
-        };
-        counting.count(stage, standing, overlooked)
-    };
+    let counting = Counting::of(gate, route, subject, client.ip);
     let checked = async {
-        counting(Stage::Arrived, &mut judged.standing, &mut judged.overlooked)?;
+        if let Some(counting) = &counting {
+            counting.count(Stage::Arrived, &mut judged.standing, &mut judged.overlooked)?;
+        }
         if judged.handshake.is_some() {
             check_websocket(route, client, origin)?;
         }
@@ -189,15 +179,7 @@ pub async fn judge<'u>(
                 by_cookie = false;
             }
             Who::Bearer => {
-                let request = auth::Request {
-                    method: subject.method,
-                    headers: subject.headers,
-                    query: subject.uri.query(),
-                    websocket: judged.handshake.is_some(),
-                    peer_certificate: (subject.peer.tls.as_ref())
-                        .and_then(|tls| tls.certificate.as_deref()),
-                    client: Some(client),
-                };
+                let request = asked(subject, client, judged.handshake.is_some());
                 let admission = route.requirement.admission;
                 let authenticators = &gate.authenticators;
                 let mut attempt = authenticators
@@ -221,8 +203,10 @@ pub async fn judge<'u>(
             )?;
         }
         let permit = route.requirement.check(judged.caller.clone(), now)?;
-        let stage = Stage::Permitted(judged.caller.as_deref());
-        counting(stage, &mut judged.standing, &mut judged.overlooked)?;
+        if let Some(counting) = &counting {
+            let stage = Stage::Permitted(judged.caller.as_deref());
+            counting.count(stage, &mut judged.standing, &mut judged.overlooked)?;
+        }
         Ok(permit)
     }
     .await;
@@ -234,6 +218,18 @@ pub async fn judge<'u>(
             judged.overlooked.get_or_insert(denial);
             Ok(Verdict::Permitted(permit))
         }
+    }
+}
+
+/// A request as the authenticators see it.
+fn asked<'r>(subject: &Subject<'r, 'r>, client: &'r Client, websocket: bool) -> auth::Request<'r> {
+    auth::Request {
+        method: subject.method,
+        headers: subject.headers,
+        query: subject.uri.query(),
+        websocket,
+        peer_certificate: (subject.peer.tls.as_ref()).and_then(|tls| tls.certificate.as_deref()),
+        client: Some(client),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use http::HeaderMap;
 
+use super::judge::Subject;
 use crate::gateway::Snapshot;
 use crate::policy::denial::Denial;
 use crate::policy::identity::Caller;
@@ -24,15 +25,33 @@ pub(super) enum Stage<'c> {
 /// A request that counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counting<'a> {
-    pub(super) gate: &'a Snapshot,
-    pub(super) route: &'a Route,
-    pub(super) ip: IpAddr,
-    pub(super) headers: &'a HeaderMap,
-    /// When it came. `None` for one that is only talked about: it counts nowhere.
-    pub(super) came: Option<Instant>,
+    gate: &'a Snapshot,
+    route: &'a Route,
+    ip: IpAddr,
+    headers: &'a HeaderMap,
+    came: Instant,
 }
 
-impl Counting<'_> {
+impl<'a> Counting<'a> {
+    /// `None` on a route without limits, and for a request that is only talked about.
+    pub(super) fn of(
+        gate: &'a Snapshot,
+        route: &'a Route,
+        subject: &Subject<'_, 'a>,
+        ip: IpAddr,
+    ) -> Option<Self> {
+        if route.limits.is_empty() {
+            return None;
+        }
+        Some(Self {
+            gate,
+            route,
+            ip,
+            headers: subject.headers,
+            came: subject.came?,
+        })
+    }
+
     /// Counts against the limits that stand at this place, in turn. On a route that only observes
     /// the refusal is kept, and the client is not told of limits that do not hold.
     ///
@@ -45,9 +64,6 @@ impl Counting<'_> {
         standing: &mut Option<Standing>,
         overlooked: &mut Option<Denial>,
     ) -> Result<(), Denial> {
-        let Some(came) = self.came else {
-            return Ok(());
-        };
         let (permitted, user) = match stage {
             Stage::Arrived => (false, None),
             Stage::Permitted(caller) => (true, caller.map(|who| who.identity().user.as_str())),
@@ -62,7 +78,7 @@ impl Counting<'_> {
             }
             let account = limit.account(self.ip, user, self.headers);
             match (
-                limiter.count(&account, came),
+                limiter.count(&account, self.came),
                 self.route.requirement.observe,
             ) {
                 (Ok(_), true) => {}
