@@ -157,7 +157,7 @@ impl RateLimit {
 pub enum Account<'r> {
     /// An IPv4 address.
     V4(u32),
-    /// The upper half of an IPv6 address: what one subscriber is given (RFC 6177).
+    /// The upper half of an IPv6 address: the smallest network that a site is given (RFC 6177).
     V6(u64),
     /// A user's id.
     User(&'r str),
