@@ -85,8 +85,8 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
                 headers: &ask.headers,
                 peer: &ask.peer,
                 target_limit: gate.settings.server.limits.request_line,
-                came: None,
                 known: None,
+                came: None,
             };
             let verdict = judge(gate, &subject, who, now, &mut judged).await;
             verdict.and_then(|verdict| act(gate, ask, &judged, verdict, now))

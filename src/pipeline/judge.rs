@@ -65,10 +65,10 @@ pub struct Subject<'u, 'h> {
     pub peer: &'h Peer,
     /// Largest request target in bytes.
     pub target_limit: usize,
-    /// When it came, by the monotonic clock, where it counts against the route's limits.
-    pub came: Option<Instant>,
     /// Where the connection's last request was for.
     pub known: Option<&'h Arc<Arrival>>,
+    /// When it came, by the monotonic clock, where it counts against the route's limits.
+    pub came: Option<Instant>,
 }
 
 /// Who a request is judged for.

@@ -148,8 +148,8 @@ pub async fn serve(
             headers: &headers,
             peer: &visitor.peer,
             target_limit: gate.settings.server.limits.request_line,
-            came: Some(visit.times.started()),
             known: known.as_ref(),
+            came: Some(visit.times.started()),
         };
         match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
             Err(denial) => Err(denial),

@@ -1,4 +1,4 @@
-//! `[rate_limit.NAME]`.
+//! `[rate_limit.NAME]`, and `rate_limit` of a route.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::headers::Owned;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw;
 use crate::config::raw::decode::{At, RawRate, not_yet};
-use crate::config::raw::shapes::Named;
-use crate::policy::limit::{Per, Rate, RateLimit};
+use crate::config::raw::shapes::{Named, OneOrMany};
+use crate::policy::limit::{LimitId, Per, Rate, RateLimit};
 
 /// The largest number of a rate and of a burst. Beyond it nothing is limited, and times would not
 /// fit.
@@ -31,6 +31,33 @@ pub(super) fn compile(
         limits.push((name, limit.map(Arc::new)));
     }
     limits
+}
+
+/// The limits of a route, by their names.
+pub(super) fn named(
+    raw: Option<At<OneOrMany<String>>>,
+    limits: &[(String, Option<Arc<RateLimit>>)],
+    cx: &mut Context<'_>,
+) -> Vec<LimitId> {
+    let Some(At { key, value: list }) = raw else {
+        return Vec::new();
+    };
+    if list.0.is_empty() {
+        let message = "must not be empty: it would limit nothing; leave it out";
+        cx.error(Problem::new(key, message));
+    }
+    let names: Vec<_> = limits.iter().map(|(name, _)| name).collect();
+    let mut ids = Vec::with_capacity(list.0.len());
+    for name in &list.0 {
+        let Some(id) = cx.named(name, "rate_limit", &names).map(LimitId) else {
+            continue;
+        };
+        if ids.contains(&id) {
+            cx.error(name.wrong("stands in this list twice"));
+        }
+        ids.push(id);
+    }
+    ids
 }
 
 fn limit(

@@ -9,14 +9,15 @@ use serde_json::Value;
 use super::action;
 use super::context::Context;
 use super::headers::{Owned, Side, edits};
+use super::rate_limit;
 use super::template::{self, Schemes};
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::decode::At;
 use crate::config::raw::route::{self as raw, OneOrManyValues};
-use crate::config::raw::shapes::{Named, OneOrMany};
+use crate::config::raw::shapes::Named;
 use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
-use crate::policy::limit::{LimitId, RateLimit};
+use crate::policy::limit::RateLimit;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::{Admission, Requirement, RoleRule};
 use crate::policy::route::{AuthenticatorId, Route, RouteId, Unauthenticated, WebSocketRule};
@@ -105,7 +106,7 @@ fn route(
     };
     let cors = raw.cors.as_ref().and_then(|name| cors(name, around, cx));
     let has_cors = raw.cors.is_some();
-    let limits = limits(raw.rate_limit, around, cx);
+    let limits = rate_limit::named(raw.rate_limit, around.limits, cx);
     let owned = &around.owned;
     let request_headers = edits(raw.request_headers, Side::Request(owned), cx);
     let response_headers = edits(raw.response_headers, Side::Answer { has_cors, owned }, cx);
@@ -335,33 +336,6 @@ fn cors(
     let names: Vec<_> = around.cors.iter().map(|(name, _)| name).collect();
     let index = cx.named(name, "cors", &names)?;
     around.cors.get(index).and_then(|(_, rule)| rule.clone())
-}
-
-/// The limits of a route, by their names.
-fn limits(
-    raw: Option<At<OneOrMany<String>>>,
-    around: &Surroundings<'_>,
-    cx: &mut Context<'_>,
-) -> Vec<LimitId> {
-    let Some(At { key, value: list }) = raw else {
-        return Vec::new();
-    };
-    if list.0.is_empty() {
-        let message = "must not be empty: it would limit nothing; leave it out";
-        cx.error(Problem::new(key, message));
-    }
-    let names: Vec<_> = around.limits.iter().map(|(name, _)| name).collect();
-    let mut ids = Vec::with_capacity(list.0.len());
-    for name in &list.0 {
-        let Some(id) = cx.named(name, "rate_limit", &names).map(LimitId) else {
-            continue;
-        };
-        if ids.contains(&id) {
-            cx.error(name.wrong("stands in this list twice"));
-        }
-        ids.push(id);
-    }
-    ids
 }
 
 fn unauthenticated(
