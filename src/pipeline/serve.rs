@@ -149,6 +149,7 @@ pub async fn serve(
             peer: &visitor.peer,
             target_limit: gate.settings.server.limits.request_line,
             known: known.as_ref(),
+            came: Some(visit.times.started()),
         };
         match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
             Err(denial) => Err(denial),
@@ -375,6 +376,9 @@ impl<'a> Visit<'a> {
         origin: Option<&HeaderValue>,
     ) {
         let headers = answer.headers_mut();
+        if let Some(standing) = &judged.standing {
+            standing.tell(headers);
+        }
         if let Some(route) = &judged.route {
             respond::edit(headers, route);
         }

@@ -81,7 +81,7 @@ fn a_wrong_type_names_what_was_found_and_what_is_expected() {
 #[test]
 fn what_comes_later_is_not_unknown_but_not_in_this_version() {
     let later = &["not in this version of Portcullis"];
-    for table in ["session", "token_handler.a", "rate_limit.a", "tracing"] {
+    for table in ["session", "token_handler.a", "tracing"] {
         let (name, rest) = table
             .split_once('.')
             .map_or((table, ""), |(name, _)| (name, ".a"));
@@ -101,7 +101,6 @@ fn what_comes_later_is_not_unknown_but_not_in_this_version() {
         &jwt("preset = \"simplejwt\"\nsecret = { env = \"KEY\" }\n◆revocable = true"),
         later,
     );
-    refused(&route("/x", "◆rate_limit = \"login\""), later);
     refused(&route("/x", "websocket = { refuse = ◆\"close\" }"), later);
     refused(&route("/x", "websocket = { refuse = ◆\"auto\" }"), later);
     // A misspelt one is led there too.
