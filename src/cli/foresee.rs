@@ -88,6 +88,7 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
                 target_limit: gate.settings.server.limits.request_line,
                 opening: Opening::Upgrade,
                 known: None,
+                came: None,
             };
             let verdict = judge(gate, &subject, who, now, &mut judged).await;
             verdict.and_then(|verdict| act(gate, ask, &judged, verdict, now))

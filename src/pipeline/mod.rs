@@ -5,6 +5,7 @@ pub mod body;
 mod files;
 mod inbound;
 pub mod judge;
+mod limits;
 mod look;
 mod report;
 pub(crate) mod respond;

@@ -35,6 +35,11 @@ impl Times {
         }
     }
 
+    /// When the request's head was there.
+    pub(super) const fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The request goes to the app now.
     pub(super) fn sent(&mut self) -> Instant {
         *self.sent.insert(clock::monotonic())

@@ -145,6 +145,7 @@ pub async fn serve(
             target_limit: gate.settings.server.limits.request_line,
             opening,
             known: known.as_ref(),
+            came: Some(visit.times.started()),
         };
         match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
             Err(denial) => Err(denial),
@@ -303,6 +304,7 @@ impl<'a> Visit<'a> {
         };
         let hygiene = &self.gate.policy.hygiene;
         let idle = self.gate.settings.server.timeouts.request_body;
+        let carrying = self.gate.authenticators.carrying(&headers);
         let mut gate = None;
         let body = if incoming.is_end_stream() {
             RequestBody::Empty
@@ -352,10 +354,9 @@ impl<'a> Visit<'a> {
             (&upstream.cookies, self.now),
         )?;
         self.gate.policy.hygiene.hide_identity(answer.headers_mut());
-        if let Some(attempt) = &judged.attempt {
-            let authenticators = &self.gate.authenticators;
-            authenticators.forget(attempt, answer.headers());
-        }
+        self.gate
+            .authenticators
+            .forget(&carrying, Some(client), answer.headers());
         if let Some(handover) = tunnel {
             let held = self.visitor.gateway.metrics.websocket();
             let tunnel = Tunnel::new(handover, (self.gate, route, permit), held);
@@ -372,6 +373,9 @@ impl<'a> Visit<'a> {
         origin: Option<&HeaderValue>,
     ) {
         let headers = answer.headers_mut();
+        if let Some(standing) = &judged.standing {
+            standing.tell(headers);
+        }
         if let Some(route) = &judged.route {
             respond::edit(headers, route);
         }

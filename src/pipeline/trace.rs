@@ -32,6 +32,13 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
     }
     if let Some(route) = &judged.route {
         trace.passed("route", told_route(gate, route));
+        for limit in route
+            .limits
+            .iter()
+            .filter_map(|id| gate.policy.limits.get(id.0))
+        {
+            trace.noted(format!("limit {}", limit.name), limit.to_string());
+        }
     }
     if let Some(attempt) = &judged.attempt {
         for one in &attempt.tries {

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
+use crate::policy::limit::LimitId;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::Requirement;
 use crate::policy::websocket::close::Refuse;
@@ -48,6 +49,8 @@ pub struct Route {
     pub cors: Option<Arc<CorsRule>>,
     /// Whether unsafe requests with a cookie credential must come from the same site.
     pub csrf: bool,
+    /// What its requests count against, in the order of asking; empty when nothing.
+    pub limits: Vec<LimitId>,
     /// What a page load without a credential gets.
     pub unauthenticated: Unauthenticated,
     /// Largest request body in bytes.

@@ -286,6 +286,7 @@ mod tests {
             requirement: Requirement::PUBLIC,
             cors: None,
             csrf: true,
+            limits: Vec::new(),
             unauthenticated: Unauthenticated::Status,
             body_limit: 0,
             request_headers: HeaderEdits::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::decode::{At, Decode, Size, Table, table, wrong_type};
-use super::shapes::{Named, OrFalse, Strings};
+use super::shapes::{Named, OneOrMany, OrFalse, Strings};
 use crate::config::node::{Data, Node};
 use crate::config::problem::Problems;
 
@@ -33,9 +33,9 @@ table! {
         observe: bool,
         request_headers: HeaderEdits,
         response_headers: HeaderEdits,
+        rate_limit: OneOrMany<String>,
         websocket: WebSocket,
     }
-    later { "rate_limit" }
 }
 
 table! {

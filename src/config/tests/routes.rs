@@ -82,7 +82,7 @@ fn a_wrong_type_names_what_was_found_and_what_is_expected() {
 #[test]
 fn what_comes_later_is_not_unknown_but_not_in_this_version() {
     let later = &["not in this version of Portcullis"];
-    for table in ["session", "token_handler.a", "rate_limit.a", "tracing"] {
+    for table in ["session", "token_handler.a", "tracing"] {
         let (name, rest) = table
             .split_once('.')
             .map_or((table, ""), |(name, _)| (name, ".a"));
@@ -102,7 +102,6 @@ fn what_comes_later_is_not_unknown_but_not_in_this_version() {
         &jwt("preset = \"simplejwt\"\nsecret = { env = \"KEY\" }\n◆revocable = true"),
         later,
     );
-    refused(&route("/x", "◆rate_limit = \"login\""), later);
     // A misspelt one is led there too.
     refused(&upstream("◆helth = 1"), &["did you mean health?"]);
 }
