@@ -24,7 +24,7 @@ use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
 use crate::policy::route::Route;
 use crate::policy::routes::Miss;
-use crate::policy::websocket::{self, Handshake};
+use crate::policy::websocket::{self, Handshake, Opening};
 use crate::policy::{cors, csrf};
 use crate::tls::Served;
 
@@ -65,6 +65,8 @@ pub struct Subject<'u, 'h> {
     pub peer: &'h Peer,
     /// Largest request target in bytes.
     pub target_limit: usize,
+    /// How it asks for a WebSocket, if it does.
+    pub opening: Opening,
     /// Where the connection's last request was for.
     pub known: Option<&'h Arc<Arrival>>,
     /// When it came, by the monotonic clock, where it counts against the route's limits.
@@ -162,7 +164,12 @@ pub async fn judge<'u>(
             missed(&miss)
         })?;
     let route = judged.route.insert(Arc::clone(route));
-    judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
+    judged.handshake = websocket::handshake(
+        subject.opening,
+        subject.version,
+        subject.method,
+        subject.headers,
+    )?;
 
     let counting = Counting::of(gate, route, subject, client.ip);
     let checked = async {

@@ -11,4 +11,5 @@ mod report;
 pub(crate) mod respond;
 pub mod sealing;
 pub mod serve;
+pub mod socket;
 pub mod trace;
