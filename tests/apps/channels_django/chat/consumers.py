@@ -56,7 +56,7 @@ class CustomerRoom(RoomConsumer):
 
 
 class Mirror(AsyncWebsocketConsumer):
-    """Says what it saw of the handshake, then sends back what comes; `close CODE REASON` makes it close."""
+    """Says what it saw of the handshake, then sends back what comes; `close CODE` makes it close."""
 
     async def connect(self):
         await self.accept(agreed(self.scope))
@@ -66,7 +66,6 @@ class Mirror(AsyncWebsocketConsumer):
 
     async def receive(self, text_data=None, bytes_data=None):
         if text_data and text_data.startswith("close "):
-            code, _, reason = text_data.removeprefix("close ").partition(" ")
-            await self.close(int(code), reason)
+            await self.close(int(text_data.removeprefix("close ")))
         else:
             await self.send(text_data=text_data, bytes_data=bytes_data)
