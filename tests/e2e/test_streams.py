@@ -1,9 +1,7 @@
 """Streams without an end: what one side sends is there for the other at once, and an end is seen by both."""
 
-import contextlib
 import hashlib
 import os
-import queue
 import subprocess
 import threading
 import time
@@ -13,7 +11,7 @@ import pytest
 from harness.check import passed
 from harness.exchange import EXCHANGES
 from harness.raw import over_tls, reset
-from harness.upstreams import Listener, read_head
+from harness.stage import Stage
 
 MIB = 1 << 20
 # How much is sent up and down. A file system image, not a form.
@@ -59,62 +57,6 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 def chunk(data):
     return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-class Stage(Listener):
-    """An app that a test plays itself: each request is put into `entered` as an `Entered`, and held until it is let go."""
-
-    def __init__(self):
-        self.entered = queue.Queue()
-        super().__init__()
-
-    def serve(self, connection):
-        head, rest = read_head(connection)
-        if head:
-            entered = Entered(connection, head, rest)
-            self.entered.put(entered)
-            entered.done.wait(60)
-
-    def next(self):
-        """The request that came next."""
-        return self.entered.get(timeout=10)
-
-
-class Entered:
-    """One request at the app: `head`, and the connection to answer on."""
-
-    def __init__(self, connection, head, rest):
-        self.connection, self.head, self.came = connection, head, rest
-        self.done = threading.Event()
-        connection.settimeout(5)
-
-    def say(self, data):
-        self.connection.sendall(data)
-
-    def until(self, mark):
-        """Reads until `mark` has come; answers with all that came behind the head."""
-        while mark not in self.came:
-            block = self.connection.recv(65536)
-            assert block, f"the gateway ended the request; before that came {self.came!r}"
-            self.came += block
-        return self.came
-
-    def left(self, seconds=5):
-        """Whether the gateway ends the connection in this time, and how long it took; what comes before is passed by."""
-        began = time.monotonic()
-        self.connection.settimeout(seconds)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                try:
-                    if not self.connection.recv(65536):
-                        break
-                except TimeoutError:
-                    return None
-        return time.monotonic() - began
-
-    def leave(self):
-        """Ends the request from the app's side."""
-        self.done.set()
 
 
 @pytest.fixture(scope="module")

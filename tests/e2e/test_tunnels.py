@@ -1,0 +1,389 @@
+"""An open WebSocket is bytes both ways: two implementations of the protocol on either side, and ends that send what they like."""
+
+import hashlib
+import os
+import random
+import threading
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosedError
+
+from harness.peers import (
+    CODES,
+    RUST_CODES,
+    PythonServer,
+    Relay,
+    RustServer,
+    python_visit,
+    rust_visit,
+    visiting,
+)
+from harness.ports import wait_for
+from harness.raw import reset
+from harness.stage import Stage
+from harness.tunnels import KEY, TUNNELS, closing, frame
+
+MIB = 1 << 20
+TOML = """
+[server]
+https = "127.0.0.1:{https}"
+plain = "127.0.0.1:{plain}"
+admin = "127.0.0.1:{admin}"
+
+[server.timeouts]
+request_headers = "2s"
+request_body = "2s"
+response_body = "2s"
+keep_alive = "2s"
+drain = "2s"
+
+[tls]
+development = true
+
+[upstream.stage]
+servers = ["{stage}"]
+timeouts = { response = "2s" }
+
+[upstream.python]
+servers = ["http://127.0.0.1:{python}"]
+
+[upstream.rust]
+servers = ["http://127.0.0.1:{rust}"]
+
+[upstream.packed]
+servers = ["http://127.0.0.1:{packed}"]
+
+[upstream.relayed-python]
+servers = ["http://127.0.0.1:{relayed-python}"]
+
+[upstream.relayed-rust]
+servers = ["http://127.0.0.1:{relayed-rust}"]
+
+[upstream.relayed-packed]
+servers = ["http://127.0.0.1:{relayed-packed}"]
+"""
+TOML += "".join(
+    f'[[route]]\npath = "/{name}/{{*rest}}"\nupstream = "{name}"\nauth = "public"\n'
+    for name in ("stage", "python", "rust", "packed", "relayed-python", "relayed-rust", "relayed-packed")
+)
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with Stage() as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """One server of each implementation, and one that compresses; each behind a relay that keeps what passes, too."""
+    made = {"python": PythonServer(), "rust": RustServer(), "packed": PythonServer(compression="deflate")}
+    relays = {name: Relay(server.port) for name, server in made.items()}
+    yield made, relays
+    for one in (*relays.values(), *made.values()):
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def gate(module_gateway, stage, servers):
+    made, relays = servers
+    ports = {name: server.port for name, server in made.items()}
+    ports |= {f"relayed-{name}": relay.port for name, relay in relays.items()}
+    return module_gateway(TOML, stage=stage.url, **ports)
+
+
+@pytest.fixture(params=list(TUNNELS))
+def version(request):
+    return request.param
+
+
+@pytest.fixture
+def begin(gate, stage, version):
+    """`begin() -> (client, app)`: a tunnel whose both ends the test plays."""
+    made = []
+
+    def start(more=(), answer=()):
+        client = TUNNELS[version](gate, "/stage/x", more)
+        app = stage.next()
+        app.switch(*answer)
+        made.append((client.opened(), app))
+        return client, app
+
+    yield start
+    for client, app in made:
+        app.leave()
+        client.close()
+
+
+# ---- two implementations ----
+
+
+@pytest.mark.parametrize("server", ["python", "rust", "packed"])
+@pytest.mark.parametrize("client", ["python", "rust", "packed"])
+def test_what_either_implementation_sends_arrives_unchanged(gate, servers, client, server):
+    made, relays = servers
+    codes = RUST_CODES if "rust" in (client, server) else CODES
+    before, behind = Relay(gate.ports["plain"]), relays[server]
+    behind.passed.clear()
+    made[server].closed.clear()
+    url = f"ws://127.0.0.1:{before.port}/relayed-{server}/x?room=1"
+    with before:
+        if client == "rust":
+            rust_visit(url, codes)
+        else:
+            python_visit(url, codes, compression="deflate" if client == "packed" else None)
+        sent, arrived = before.settled(), behind.settled()
+    assert len(sent) == len(arrived) == 3 + 2 * len(codes)
+    for number, (here, there) in enumerate(zip(sent, arrived)):
+        assert here == there, f"connection {number}: other bytes behind the gateway than before it"
+    if client == server == "packed":
+        assert sent[0][0][0] & 0x40, "nothing was compressed"
+        assert len(sent[0][0]) < 4 * MIB, "nothing was compressed"
+    wanted = sorted((code, f"{code} \u2713") for code in codes for _ in range(2))
+    wait_for(lambda: len(proper(made[server])) == len(wanted), 5, "the server's account of every close")
+    closed = proper(made[server])
+    # A client that answers a close may leave the reason out.
+    assert sorted(code for code, _ in closed) == [code for code, _ in wanted], closed
+    assert {told for told in wanted} <= set(closed), closed
+
+
+def proper(server):
+    """The closes that came with a code, as the server saw them."""
+    return [told for told in server.closed if told[0] not in (1005, 1006)]
+
+
+BAD = {
+    "reserved bit 1": (frame(1, b"hello", reserved=4), 1002),
+    "reserved bit 3": (frame(2, b"hello", reserved=1), 1002),
+    "no mask": (frame(1, b"hello", mask=None), 1002),
+    "bad UTF-8": (frame(1, b"\xff\xfe"), 1007),
+    "bad UTF-8 across fragments": (frame(1, b"\xe2\x9c", last=False) + frame(0, b"x"), 1007),
+    "a ping too long": (frame(9, b"x" * 126), 1002),
+    "a ping in fragments": (frame(9, b"x", last=False), 1002),
+    "an unknown opcode": (frame(3, b"x"), 1002),
+    "an unknown control opcode": (frame(11, b"x"), 1002),
+    "a continuation of nothing": (frame(0, b"x"), 1002),
+    "a text within a text": (frame(1, b"x", last=False) + frame(1, b"y"), 1002),
+    "a close of one byte": (frame(8, b"\x03"), 1002),
+    "a close with 1005": (closing(1005), 1002),
+    "a close with 999": (closing(999), 1002),
+    "a close with bad UTF-8": (closing(1000, b"\xff"), 1007),
+}
+
+
+@pytest.mark.parametrize("server", ["python", "rust"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_frame_is_passed_on_for_the_app_to_judge(gate, version, server, bad):
+    sent, code = BAD[bad]
+    client = TUNNELS[version](gate, f"/{server}/x").opened()
+    client.send(frame(1, b"good"))
+    assert client.take(6) == b"\x81\x04good"
+    client.send(sent)
+    told = client.take(2, 5)
+    if server == "python" or told:
+        assert told[:1] == b"\x88", told
+        number = int.from_bytes(client.take(2), "big")
+        assert number == code or server == "rust", (number, code)
+    client.send(closing(code))
+    client.finish()
+    assert client.ended() is not None
+    client.close()
+
+
+def test_a_bad_frame_of_the_app_is_passed_on_for_the_client_to_judge(gate, stage):
+    for bad, code in (
+        (b"\xc1\x01x", 1002),
+        (b"\x81\x81\0\0\0\0x", 1002),
+        (b"\x81\x02\xff\xfe", 1007),
+        (b"\x89\x7e\x00\x7e" + b"x" * 126, 1002),
+    ):
+        url = f"ws://localhost:{gate.ports['plain']}/stage/x"
+
+        def play():
+            app = stage.next()
+            app.switch()
+            app.say(bad)
+            assert app.take(2)[:1] == b"\x88"
+            app.leave()
+
+        played = threading.Thread(target=play)
+        played.start()
+        with visiting(url) as peer:
+            with pytest.raises(ConnectionClosedError) as closed:
+                peer.recv(timeout=5)
+            assert closed.value.sent.code == code, closed.value
+        played.join(10)
+
+
+# ---- bytes ----
+
+
+def test_any_bytes_at_all_pass_both_ways_in_any_pieces(begin):
+    client, app = begin()
+    chance = random.Random(7)
+    up, down = os.urandom(MIB), os.urandom(MIB)
+
+    def pieces(data, send):
+        at = 0
+        while at < len(data):
+            size = chance.choice((1, 2, 3, 7, 100, 4096, 16384, 100_000))
+            send(data[at : at + size])
+            at += size
+
+    sending = threading.Thread(target=pieces, args=(down, app.say))
+    sending.start()
+    pieces(up, client.send)
+    assert app.take(len(up)) == up
+    assert client.take(len(down)) == down
+    sending.join()
+
+
+def test_every_close_frame_passes_whether_it_may_be_sent_or_not(begin):
+    for code in (0, 999, *range(1000, 1017), 2999, 3000, 4999, 5000, 65535):
+        client, app = begin()
+        sent = closing(code, b"why \xe2\x9c\x93", mask=b"\x01\x02\x03\x04")
+        client.send(sent)
+        assert app.take(len(sent)) == sent
+        answer = closing(code, b"so", mask=None)
+        app.say(answer)
+        app.leave()
+        assert client.take(len(answer) + 1) == answer, "something else came with the app's close"
+
+
+def test_what_both_ends_agreed_on_is_what_they_said(begin):
+    more = [("Sec-WebSocket-Protocol", "chat.v1, chat.v2"), ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]
+    told = ["Sec-WebSocket-Protocol: chat.v2", "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover", "X-Room: 7"]
+    client, app = begin(more, told)
+    assert b"sec-websocket-protocol: chat.v1, chat.v2\r\n" in app.head.lower()
+    assert b"sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n" in app.head.lower()
+    if isinstance(client.head, dict):
+        assert client.head["sec-websocket-protocol"] == "chat.v2" and client.head["x-room"] == "7"
+        assert client.head["sec-websocket-extensions"] == "permessage-deflate; server_no_context_takeover"
+        assert not {"sec-websocket-accept", "upgrade", "connection"} & set(client.head), client.head
+        assert KEY.encode() not in app.head
+    else:
+        text = client.head.lower()
+        assert b"sec-websocket-protocol: chat.v2" in text and b"x-room: 7" in text
+        assert b"sec-websocket-extensions: permessage-deflate; server_no_context_takeover" in text
+
+
+# ---- back-pressure ----
+
+
+def test_a_pour_down_to_a_reader_that_stops_waits_in_the_app(begin, gate):
+    client, app = begin()
+    data = os.urandom(64 * MIB)
+    before, done = gate.rss_kib(), threading.Event()
+
+    def pour():
+        app.connection.settimeout(60)
+        app.say(data)
+        done.set()
+
+    threading.Thread(target=pour, daemon=True).start()
+    digest = hashlib.sha256(client.take(MIB))
+    for _ in range(20):
+        time.sleep(0.1)
+        assert gate.rss_kib() - before < 10 * 1024
+    assert not done.is_set(), "64 MiB went somewhere while nobody read"
+    for _ in range(63):
+        digest.update(client.take(MIB, 30))
+    assert digest.digest() == hashlib.sha256(data).digest() and done.wait(5)
+    assert gate.rss_kib() - before < 10 * 1024
+
+
+def test_a_pour_up_to_an_app_that_stops_waits_in_the_client(begin, gate):
+    client, app = begin()
+    data = os.urandom(64 * MIB)
+    before = gate.rss_kib()
+    went = client.send(data, 1.5)
+    assert MIB // 32 < went < 32 * MIB, f"{went} bytes went to an app that takes none"
+    assert gate.rss_kib() - before < 10 * 1024
+    rest = threading.Thread(target=client.send, args=(data[went:], 30))
+    rest.start()
+    app.connection.settimeout(30)
+    digest = hashlib.sha256()
+    for _ in range(64):
+        digest.update(app.take(MIB))
+    rest.join()
+    assert digest.digest() == hashlib.sha256(data).digest()
+    assert gate.rss_kib() - before < 10 * 1024
+
+
+# ---- ends ----
+
+
+def test_an_app_that_dies_ends_the_clients_side_soon(begin):
+    client, app = begin()
+    app.say(b"\x81\x01x")
+    assert client.take(3) == b"\x81\x01x"
+    reset(app.connection)
+    app.leave()
+    took = client.ended()
+    assert took is not None and took < 2, took
+
+
+def test_a_client_that_dies_ends_the_apps_side_soon(begin):
+    client, app = begin()
+    client.send(frame(1, b"x"))
+    app.take(7)
+    client.vanish()
+    took = app.left()
+    assert took is not None and took < 2, took
+
+
+def test_a_side_that_has_said_everything_still_hears_the_other(begin):
+    client, app = begin()
+    client.send(closing(1000))
+    client.finish()
+    assert app.take(8) == closing(1000)
+    took = app.left()
+    assert took is not None and took < 2, "the app is not told that nothing more comes"
+    app.say(closing(1000, b"bye", mask=None))
+    app.leave()
+    assert client.take(100) == closing(1000, b"bye", mask=None)
+    assert client.ended() is not None
+
+
+def test_an_app_that_has_said_everything_ends_the_clients_side(begin):
+    client, app = begin()
+    app.say(closing(1001, b"", mask=None))
+    app.leave()
+    assert client.take(100, 5) == closing(1001, b"", mask=None)
+
+
+def test_a_quiet_tunnel_outlives_the_timeouts_of_requests(begin):
+    client, app = begin()
+    for _ in range(2):
+        time.sleep(4)
+        client.send(frame(1, b"x"))
+        assert app.take(7) == frame(1, b"x")
+        app.say(b"\x81\x01y")
+        assert client.take(3) == b"\x81\x01y"
+
+
+def test_a_hundred_reloads_keep_a_tunnel(gate, stage):
+    tunnels = []
+    for kind in TUNNELS.values():
+        client = kind(gate, "/stage/x")
+        app = stage.next()
+        app.switch()
+        tunnels.append((client.opened(), app))
+    for number in range(100):
+        gate.reload(TOML + f'[[route]]\npath = "/new/{number}"\nupstream = "stage"\nauth = "public"\n')
+        if number % 10 == 9:
+            for client, app in tunnels:
+                client.send(frame(1, b"x"))
+                assert app.take(7) == frame(1, b"x")
+                app.say(b"\x81\x01y")
+                assert client.take(3) == b"\x81\x01y"
+    for client, app in tunnels:
+        client.close()
+        app.leave()
+    gate.reload(TOML)
+
+
+def test_none_is_counted_as_open_any_more(gate):
+    wait_for(lambda: gate.count("portcullis_websockets", ) - gate.count("portcullis_websockets_opened") == 0, 5, "no open WebSocket")
+    assert gate.count("portcullis_websockets_opened_total") > 20
