@@ -21,7 +21,7 @@ use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
 use crate::policy::route::Route;
 use crate::policy::routes::Miss;
-use crate::policy::websocket::{self, Handshake};
+use crate::policy::websocket::{self, Handshake, Opening};
 use crate::policy::{cors, csrf};
 use crate::tls::Served;
 
@@ -62,6 +62,8 @@ pub struct Subject<'u, 'h> {
     pub peer: &'h Peer,
     /// Largest request target in bytes.
     pub target_limit: usize,
+    /// How it asks for a WebSocket, if it does.
+    pub opening: Opening,
     /// Where the connection's last request was for.
     pub known: Option<&'h Arc<Arrival>>,
 }
@@ -155,7 +157,12 @@ pub async fn judge<'u>(
             missed(&miss)
         })?;
     let route = judged.route.insert(Arc::clone(route));
-    judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
+    judged.handshake = websocket::handshake(
+        subject.opening,
+        subject.version,
+        subject.method,
+        subject.headers,
+    )?;
 
     let checked = async {
         if judged.handshake.is_some() {

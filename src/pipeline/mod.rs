@@ -10,4 +10,5 @@ mod report;
 pub(crate) mod respond;
 pub mod sealing;
 pub mod serve;
+pub mod socket;
 pub mod trace;

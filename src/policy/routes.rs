@@ -264,6 +264,7 @@ mod tests {
     use crate::policy::pattern::PathPattern;
     use crate::policy::requirement::Requirement;
     use crate::policy::route::{Action, HeaderEdits, Unauthenticated, WebSocketRule};
+    use crate::policy::websocket::close::Refuse;
 
     fn route(id: usize, hosts: &[&str], path: &str, methods: &[&str]) -> Route {
         let methods: Vec<Method> = methods.iter().map(|m| m.parse().unwrap()).collect();
@@ -290,6 +291,7 @@ mod tests {
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             websocket: WebSocketRule {
+                refuse: Refuse::Auto,
                 allowed: true,
                 idle: Duration::from_mins(10),
                 close_on_expiry: true,

@@ -20,6 +20,7 @@ use crate::policy::path::PathPattern;
 use crate::policy::requirement::{Admission, Requirement, RoleRule};
 use crate::policy::route::{AuthenticatorId, Route, RouteId, Unauthenticated, WebSocketRule};
 use crate::policy::routes::Routes;
+use crate::policy::websocket::close::Refuse;
 
 /// What routes refer to.
 pub(super) struct Surroundings<'a> {
@@ -365,8 +366,26 @@ fn websocket(raw: Option<raw::WebSocket>, cx: &mut Context<'_>) -> WebSocketRule
     };
     WebSocketRule {
         allowed: !raw.off,
+        refuse: raw
+            .refuse
+            .map_or_else(Refuse::default, |word| refuse(word, cx)),
         idle,
         close_on_expiry: raw.close_on_expiry.unwrap_or(true),
         forward_token: raw.forward_token.unwrap_or(true),
+    }
+}
+
+fn refuse(word: At<String>, cx: &mut Context<'_>) -> Refuse {
+    match word.value.as_str() {
+        "auto" => Refuse::Auto,
+        "close" => Refuse::Close,
+        "status" => Refuse::Status,
+        _ => {
+            let problem = word.wrong("is not a way to refuse a handshake");
+            cx.error(problem.allowed(
+                "\"auto\" (a close code to a browser, the status to others), \"close\" or \"status\"",
+            ));
+            Refuse::Auto
+        }
     }
 }
