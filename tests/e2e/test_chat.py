@@ -168,6 +168,7 @@ def refused_line(gate, path, code):
 
 def test_staff_open_the_admin_chat_and_both_see_what_is_said(shop, gate, tokens, version):
     path = f"/ws/admin/?token={tokens['sara']['access']}"
+    before = len(lines(gate, "/ws/admin/"))
     here, there = shop(path), shop(path.replace("?token", "?access"), browser=1)
     for chat in (here, there):
         chat.opened()
@@ -177,7 +178,6 @@ def test_staff_open_the_admin_chat_and_both_see_what_is_said(shop, gate, tokens,
         assert chat.heard("first customer") == '{"who": "sara", "text": "the first customer is here"}'
     there.say('{"text": "\u0633\u0644\u0627\u0645"}')
     assert "\\u0633" in here.heard("\\u0633")
-    before = len(lines(gate, "/ws/admin/"))
     here.close(1000, "done")
     there.close(4000)
     for chat in (here, there):
