@@ -4,8 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -25,6 +25,8 @@ pub(super) struct Sockets(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     is_closing: AtomicBool,
+    /// How often something was told.
+    told: AtomicU64,
     notify: Arc<Notify>,
 }
 
@@ -32,11 +34,12 @@ impl Sockets {
     /// Closes them all.
     pub(super) fn close(&self) {
         self.0.is_closing.store(true, Ordering::Release);
-        self.0.notify.notify_waiters();
+        self.look_up();
     }
 
     /// Has them all look at the wall clock.
     pub(super) fn look_up(&self) {
+        self.0.told.fetch_add(1, Ordering::AcqRel);
         self.0.notify.notify_waiters();
     }
 
@@ -44,7 +47,11 @@ impl Sockets {
     pub(super) fn summons(&self) -> Summons {
         let shared = Arc::clone(&self.0);
         let notified = Box::pin(Arc::clone(&shared.notify).notified_owned());
-        Summons { shared, notified }
+        Summons {
+            shared,
+            notified,
+            heard: None,
+        }
     }
 }
 
@@ -53,14 +60,31 @@ impl Sockets {
 pub(super) struct Summons {
     shared: Arc<Shared>,
     notified: Pin<Box<OwnedNotified>>,
+    /// Who is woken, and how much had been told when that was arranged.
+    heard: Option<(Waker, u64)>,
+}
+
+impl Summons {
+    /// Whether there is nothing new, and this task will hear when there is. Each message passes
+    /// here: the lock behind `notified` is not taken for it.
+    fn is_waiting(&self, cx: &Context<'_>) -> bool {
+        let told = self.shared.told.load(Ordering::Acquire);
+        let heard = self.heard.as_ref();
+        heard.is_some_and(|(waker, so_far)| *so_far == told && waker.will_wake(cx.waker()))
+    }
 }
 
 impl Future for Summons {
     type Output = Ending;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.is_waiting(cx) {
+            return Poll::Pending;
+        }
         loop {
+            let so_far = self.shared.told.load(Ordering::Acquire);
             let told = self.notified.as_mut().poll(cx);
+            self.heard = told.is_pending().then(|| (cx.waker().clone(), so_far));
             // After the look-up, so that what is told in between is not missed.
             if self.shared.is_closing.load(Ordering::Acquire) {
                 return Poll::Ready(Ending::DRAINING);
@@ -120,9 +144,9 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_millis(5), &mut summons).await;
         assert!(waited.is_err());
         let waker = Arc::new(Woken::default());
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut summons).poll(&mut cx).is_pending());
-        let woken = std::task::Waker::from(Arc::clone(&waker));
+        let woken = Waker::from(Arc::clone(&waker));
         let mut cx = Context::from_waker(&woken);
         assert!(Pin::new(&mut summons).poll(&mut cx).is_pending());
         for _ in 0..2 {

@@ -123,7 +123,8 @@ fn a_way_to_refuse_a_handshake_is_one_of_three() {
         ("close", Refuse::Close),
         ("status", Refuse::Status),
     ] {
-        let text = GOOD.to_owned() + &route("/x", &format!("websocket = {{ refuse = \"{word}\" }}"));
+        let text =
+            GOOD.to_owned() + &route("/x", &format!("websocket = {{ refuse = \"{word}\" }}"));
         let loaded = good(&text);
         let [.., last] = loaded.policy.routes.all() else {
             panic!()

@@ -43,6 +43,17 @@ pub(super) enum Broken {
     Sink(io::Error),
 }
 
+/// How a lane goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Nothing came.
+    Rests,
+    /// Bytes went on.
+    Moves,
+    /// Bytes wait, and none is taken.
+    Stuck,
+}
+
 /// One direction: what has come, and how far it was passed on.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -53,6 +64,8 @@ pub(super) struct Lane {
     passed: u64,
     /// Whether something was written since the last flush.
     dirty: bool,
+    /// Whether something was written since this was last asked.
+    moved: bool,
     /// Whether the source has ended.
     is_over: bool,
 }
@@ -68,6 +81,7 @@ impl Lane {
             waiting: first,
             course: Course::Open,
             dirty: false,
+            moved: false,
             is_over: false,
         }
     }
@@ -75,6 +89,15 @@ impl Lane {
     /// Bytes that have come and were, or will be, passed on.
     pub(super) const fn passed(&self) -> u64 {
         self.passed
+    }
+
+    /// How it went since this was last asked.
+    pub(super) fn pace(&mut self) -> Pace {
+        match (std::mem::take(&mut self.moved), self.waiting.is_empty()) {
+            (true, _) => Pace::Moves,
+            (false, true) => Pace::Rests,
+            (false, false) => Pace::Stuck,
+        }
     }
 
     /// Whether the source has said all it will: a close frame, or its end.
@@ -225,7 +248,7 @@ impl Lane {
                 }
                 Poll::Ready(written) => {
                     let size = some(written).map_err(Broken::Sink)?;
-                    self.dirty = true;
+                    (self.dirty, self.moved) = (true, true);
                     rest = rest.get(size..).unwrap_or_default();
                 }
             }
@@ -252,7 +275,7 @@ impl Lane {
         while !self.waiting.is_empty() {
             let size = some(ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting)))?;
             self.waiting.advance(size);
-            self.dirty = true;
+            (self.dirty, self.moved) = (true, true);
         }
         self.waiting = Bytes::new();
         Poll::Ready(Ok(()))

@@ -24,7 +24,7 @@ use super::server::InFlight;
 use crate::clock::{self, Deadline, Timestamp};
 use crate::policy::websocket::close::Ending;
 use closing::{BOUNDARY, Closing};
-use lane::{Broken, Lane};
+use lane::{Broken, Lane, Pace};
 
 /// How long a side that has closed waits for the other to close too.
 const LINGER: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub struct Handover {
 /// When a tunnel ends beside when its two sides do.
 #[derive(Debug)]
 pub struct Terms<S> {
-    /// Closed without a byte for this long.
+    /// Closed without a byte for this long, or when bytes wait for so long that nobody takes.
     pub idle: Duration,
     /// When the caller's identity ends, and how the socket is closed then. The wall clock is looked
     /// at each time that the tunnel is woken.
@@ -110,7 +110,7 @@ struct Tunnel<C, A, S> {
     /// From the app to the client.
     down: Lane,
     terms: Terms<S>,
-    /// When a byte last came.
+    /// When bytes last moved, and none was stuck.
     used: Instant,
     /// When the identity ends, as far as the wall clock has told so far.
     until: Option<Instant>,
@@ -138,7 +138,6 @@ where
             if self.closing.is_some() {
                 return self.poll_closing(cx).map(|()| Ok(self.passed()));
             }
-            let before = self.passed();
             let up = self.up.poll(cx, &mut self.client, &mut self.app);
             let down = self.down.poll(cx, &mut self.app, &mut self.client);
             if let (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) = (&up, &down) {
@@ -150,7 +149,7 @@ where
                     return Poll::Ready(Err(broken.into()));
                 }
             }
-            if self.passed() != before {
+            if is_alive(self.up.pace(), self.down.pace()) {
                 self.used = clock::monotonic();
             }
             if is_half && self.lingers.is_none() {
@@ -211,6 +210,12 @@ where
             down: self.down.passed(),
         }
     }
+}
+
+/// Whether a socket is in use. One whose bytes nobody takes is not, whatever comes the other way.
+const fn is_alive(up: Pace, down: Pace) -> bool {
+    !matches!((up, down), (Pace::Stuck, _) | (_, Pace::Stuck))
+        && matches!((up, down), (Pace::Moves, _) | (_, Pace::Moves))
 }
 
 impl From<Broken> for io::Error {

@@ -231,6 +231,21 @@ async fn a_client_that_does_not_read_holds_the_app_back() {
     }
 }
 
+#[tokio::test]
+async fn a_client_that_never_reads_is_let_go_although_it_sends() {
+    let mut ends = open(Duration::from_millis(300), None);
+    ends.app.write_all(&[0x82; 1024]).await.unwrap();
+    let pour =
+        tokio::spawn(async move { while ends.app.write_all(&[0x82; 1024]).await.is_ok() {} });
+    let begun = clock::monotonic();
+    while ends.client.write_all(b"\x89\x80\0\0\0\0").await.is_ok() {
+        assert!(clock::monotonic() - begun < Duration::from_secs(6));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(ends.running.await.unwrap().is_ok());
+    pour.abort();
+}
+
 #[test]
 fn a_tunnel_at_rest_is_small() {
     type Quiet = Tunnel<(), (), Pending<Ending>>;
