@@ -11,6 +11,7 @@ from harness.chats import Chat
 from harness.gateway import SERVER
 from harness.pages import PageServer, chromium
 from harness.ports import free_port, wait_for
+from harness.stage import Stage
 from harness.tokens import simplejwt, tampered
 
 TOML = """
@@ -19,6 +20,15 @@ servers = ["{chat}"]
 
 [upstream.gone]
 servers = ["http://127.0.0.1:{gone}"]
+
+[upstream.mute]
+servers = ["{mute}"]
+timeouts = { response = "1s" }
+
+[upstream.narrow]
+servers = ["{chat}"]
+connections = 1
+queue = "200ms"
 
 [auth.token]
 type = "jwt"
@@ -88,6 +98,25 @@ auth = "public"
 cors = "shop"
 
 [[route]]
+path = "/ws/mute/"
+upstream = "mute"
+auth = "public"
+cors = "shop"
+
+[[route]]
+path = "/ws/mirror/narrow/"
+upstream = "narrow"
+auth = "public"
+cors = "shop"
+
+[[route]]
+path = "/unguarded/{*rest}"
+upstream = "chat"
+strip_prefix = "/unguarded"
+auth = "public"
+cors = "shop"
+
+[[route]]
 path = "/{*rest}"
 upstream = "chat"
 auth = "public"
@@ -105,10 +134,12 @@ def pages():
 
 @pytest.fixture(scope="module")
 def places(chat_app, pages):
-    """What the file names."""
-    return {
-        "chat": chat_app.upstream, "database": chat_app.database, "page": pages[0].origin, "gone": free_port(),
-    }  # fmt: skip
+    """What the file names; `mute` is an app that takes a handshake and never answers it."""
+    with Stage() as mute:
+        yield {
+            "chat": chat_app.upstream, "database": chat_app.database, "page": pages[0].origin,
+            "gone": free_port(), "mute": mute.url,
+        }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -294,13 +325,31 @@ def test_an_app_that_is_down_is_4502(shop, gate):
     assert (line["status"], line["close"]) == (502, 4502), line
 
 
+def test_an_app_that_does_not_answer_is_4502_and_one_that_is_full_is_4503(shop):
+    shop("/ws/mute/").refused(4502, "upstream_timeout")
+    only = shop("/ws/mirror/narrow/")
+    only.heard("path")
+    shop("/ws/mirror/narrow/").refused(4503, "upstream_busy")
+    only.say("still here")
+    only.heard("still here")
+    only.close()
+
+
+def test_a_refusal_of_the_apps_own_passes_as_it_came(shop, gate):
+    # Without the gateway's rules the app closes before it accepts: a page learns nothing.
+    close = shop("/unguarded/ws/admin/").closed()
+    assert (close["code"], close["clean"]) == (1006, False), close
+    answer = answered(gate, "/unguarded/ws/admin/")
+    assert answer.status_code == 403 and answer.headers["X-Refused-By"] == "app", answer
+
+
 def test_an_app_that_dies_ends_the_chat_and_then_is_4502(shop, chat_app):
     chat = shop("/ws/customer/")
     chat.heard('"user"')
     chat_app.process.kill()
     chat_app.process.wait(5)
     try:
-        assert chat.closed(5)["code"] in (1006, 1001)
+        assert chat.closed(5)["code"] == 1006
         shop("/ws/customer/").refused(4502, "upstream_unreachable")
     finally:
         chat_app.socket.unlink(missing_ok=True)

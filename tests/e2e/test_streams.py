@@ -276,6 +276,7 @@ def warm(gate):
         passed(gate.get(f"/api/download/?bytes={8 * MIB}"))
 
 
+@pytest.mark.timeout(400)
 def test_a_large_upload_passes_with_flat_memory_and_the_same_digest(gate):
     warm(gate)
     digest = hashlib.sha256()
@@ -290,6 +291,7 @@ def test_a_large_upload_passes_with_flat_memory_and_the_same_digest(gate):
     assert watch.grown_mib < 10, f"{watch.grown_mib:.1f} MiB more"
 
 
+@pytest.mark.timeout(400)
 def test_a_large_download_passes_with_flat_memory_and_the_same_digest(gate, stage):
     warm(gate)
     sent, got, length = hashlib.sha256(), hashlib.sha256(), 0
@@ -321,6 +323,7 @@ def test_a_large_download_passes_with_flat_memory_and_the_same_digest(gate, stag
     assert watch.grown_mib < 10, f"{watch.grown_mib:.1f} MiB more"
 
 
+@pytest.mark.timeout(400)
 def test_a_large_upload_and_download_pass_over_http2(gate, need):
     warm(gate)
     size = LARGE // 4

@@ -72,7 +72,11 @@ async fn serve() {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the library says so")]
+#[expect(
+    clippy::result_large_err,
+    clippy::unnecessary_wraps,
+    reason = "the library wants it so"
+)]
 fn agree(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let offered = request.headers().get_all(PROTOCOL).iter();
     let mut offered = offered
