@@ -191,7 +191,8 @@ def lines(gate, path):
 
 def refused_line(gate, path, code):
     """The line of the refusal that came last on a path."""
-    return wait_for(lambda: [line for line in lines(gate, path) if line.get("code") == code], 5, f"a line with {code}")[-1]
+    found = wait_for(lambda: [line for line in lines(gate, path) if line.get("code") == code], 5, f"a line with {code}")
+    return found[-1]
 
 
 # ---- who gets in ----

@@ -331,7 +331,9 @@ def test_a_large_upload_and_download_pass_over_http2(gate, need):
     digest = hashlib.sha256()
     with Watch(gate) as watch:
         upload = subprocess.Popen(
-            [*curl, "--upload-file", "-", gate.https_url + "/api/upload/"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*curl, "--upload-file", "-", gate.https_url + "/api/upload/"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for block in numbered(size):
             digest.update(block)

@@ -119,7 +119,14 @@ def begin(gate, stage, version):
 # ---- two implementations ----
 
 
-PAIRS = [("python", "python"), ("python", "rust"), ("rust", "python"), ("rust", "rust"), ("packed", "packed"), ("packed", "rust")]
+PAIRS = [
+    ("python", "python"),
+    ("python", "rust"),
+    ("rust", "python"),
+    ("rust", "rust"),
+    ("packed", "packed"),
+    ("packed", "rust"),
+]
 
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)
@@ -202,7 +209,7 @@ def test_a_bad_frame_of_the_app_is_passed_on_for_the_client_to_judge(gate, stage
     ):
         url = f"ws://localhost:{gate.ports['plain']}/stage/x"
 
-        def play():
+        def play(bad=bad):
             app = stage.next()
             app.switch()
             app.say(bad)
@@ -254,8 +261,15 @@ def test_every_close_frame_passes_whether_it_may_be_sent_or_not(begin):
 
 
 def test_what_both_ends_agreed_on_is_what_they_said(begin):
-    more = [("Sec-WebSocket-Protocol", "chat.v1, chat.v2"), ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]
-    told = ["Sec-WebSocket-Protocol: chat.v2", "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover", "X-Room: 7"]
+    more = [
+        ("Sec-WebSocket-Protocol", "chat.v1, chat.v2"),
+        ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+    ]
+    told = [
+        "Sec-WebSocket-Protocol: chat.v2",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover",
+        "X-Room: 7",
+    ]
     client, app = begin(more, told)
     assert b"sec-websocket-protocol: chat.v1, chat.v2\r\n" in app.head.lower()
     assert b"sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n" in app.head.lower()
@@ -389,5 +403,9 @@ def test_a_hundred_reloads_keep_a_tunnel(gate, stage):
 
 
 def test_none_is_counted_as_open_any_more(gate):
-    wait_for(lambda: gate.count("portcullis_websockets") == gate.count("portcullis_websockets_opened"), 5, "no open WebSocket")
+    wait_for(
+        lambda: gate.count("portcullis_websockets") == gate.count("portcullis_websockets_opened"),
+        5,
+        "no open WebSocket",
+    )
     assert gate.count("portcullis_websockets_opened_total") > 20

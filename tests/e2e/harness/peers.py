@@ -24,7 +24,13 @@ WANTED = "chat.v2"
 CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 # tokio-tungstenite does not know 1014.
 RUST_CODES = [code for code in CODES if code != 1014]
-FRAGMENTS = [("one ", Opcode.TEXT), ("between", Opcode.PING), ("two ", Opcode.CONT), ("unasked", Opcode.PONG), ("three", Opcode.CONT)]
+FRAGMENTS = [
+    ("one ", Opcode.TEXT),
+    ("between", Opcode.PING),
+    ("two ", Opcode.CONT),
+    ("unasked", Opcode.PONG),
+    ("three", Opcode.CONT),
+]
 
 
 def rust_peer():
@@ -51,7 +57,12 @@ class PythonServer:
 
     def __init__(self, compression=None):
         self.closed = []
-        options = {"compression": compression, "max_size": 4 * LONGEST, "close_timeout": 3, "select_subprotocol": self._choose}
+        options = {
+            "compression": compression,
+            "max_size": 4 * LONGEST,
+            "close_timeout": 3,
+            "select_subprotocol": self._choose,
+        }
         self.server = serve(self._answer, "127.0.0.1", 0, **options)
         self.port = self.server.socket.getsockname()[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
