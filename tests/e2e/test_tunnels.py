@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import signal
 import threading
 import time
 
@@ -328,6 +329,31 @@ def test_a_pour_up_to_an_app_that_stops_waits_in_the_client(begin, gate):
     assert gate.rss_kib() - before < 10 * 1024
 
 
+def test_tunnels_of_one_connection_do_not_mix_and_do_not_wait_for_each_other(gate, stage):
+    tunnels, client = [], None
+    for number in range(100):
+        tunnel = TUNNELS["http2"](gate, f"/stage/{number}", client=client)
+        client = tunnel.client
+        app = stage.next()
+        assert b"GET /stage/%d HTTP/1.1" % number in app.head
+        app.switch()
+        tunnels.append((tunnel.opened(), app))
+    # The app of the first takes nothing, and its client says more than there is room for.
+    stuck, _ = tunnels[0]
+    assert stuck.send(bytes(4 * MIB), 1) < 4 * MIB
+    for number, (tunnel, app) in enumerate(tunnels[1:], 1):
+        word = b"socket %d" % number
+        assert tunnel.send(frame(1, word), 2), "another socket's pour holds this one up"
+        assert app.take(6 + len(word)) == frame(1, word)
+        app.say(frame(2, word, mask=None))
+    for number, (tunnel, _) in reversed(list(enumerate(tunnels[1:], 1))):
+        word = b"socket %d" % number
+        assert tunnel.take(2 + len(word)) == frame(2, word, mask=None)
+    for _, app in tunnels:
+        app.leave()
+    client.close()
+
+
 # ---- ends ----
 
 
@@ -400,6 +426,49 @@ def test_a_hundred_reloads_keep_a_tunnel(gate, stage):
         client.close()
         app.leave()
     gate.reload(TOML)
+
+
+def test_at_the_end_of_a_drain_a_close_goes_in_between_two_frames_or_not_at_all(gateway, stage):
+    # Over HTTP/1.1 alone: Python's h2 gives a connection up as soon as it is told that the server goes away.
+    head, rest = (
+        TOML.split("[upstream.python]")[0],
+        '[[route]]\npath = "/{*rest}"\nupstream = "stage"\nauth = "public"\n',
+    )
+    gate = gateway(head + rest, stage=stage.url)
+    tunnels = []
+    for _ in range(3):
+        client = TUNNELS["http1"](gate, "/x")
+        app = stage.next()
+        app.switch()
+        tunnels.append((client.opened(), app))
+    (polite, its_app), (silent, mute_app), (halfway, slow_app) = tunnels
+    slow_app.say(b"\x82\x7e\x01\x00" + b"x" * 100)
+    assert len(halfway.take(104)) == 104
+    began = time.monotonic()
+    gate.signal(signal.SIGTERM)
+    time.sleep(0.5)
+    its_app.say(b"\x81\x01y")
+    assert polite.take(3) == b"\x81\x01y", "the drain had only begun"
+    told = polite.take(4)
+    assert told[:1] == b"\x88" and told[2:4] == (1001).to_bytes(2), told
+    assert 1 < time.monotonic() - began < 2.5
+    polite.take(told[1] - 2)
+    polite.send(closing(1001))
+    # The app is told as by a client, behind a mask.
+    opcode, size = its_app.take(2)
+    mask = its_app.take(4)
+    payload = bytes(byte ^ mask[index % 4] for index, byte in enumerate(its_app.take(size & 0x7F)))
+    assert (opcode, size & 0x80, payload[:2]) == (0x88, 0x80, (1001).to_bytes(2))
+    its_app.say(closing(1001, mask=None))
+    assert polite.ended() is not None and its_app.left() is not None
+    assert silent.take(4)[2:4] == (1001).to_bytes(2)
+    # What stands in the middle of a frame is cut off, not filled with words of the gateway's.
+    assert halfway.take(100) == b""
+    assert gate.process.wait(5) == 0
+    assert time.monotonic() - began < 3.5
+    for client, app in tunnels:
+        app.leave()
+        client.close()
 
 
 def test_none_is_counted_as_open_any_more(gate):

@@ -105,12 +105,12 @@ class Tunnel1:
 
 
 class Tunnel2:
-    """On a stream of an HTTP/2 connection: `head` is the answer's fields."""
+    """On a stream of an HTTP/2 connection, another's (`client`) where given: `head` is the answer's fields."""
 
-    def __init__(self, gate, path, more=()):
-        self.client = Http2Client(gate)
+    def __init__(self, gate, path, more=(), client=None):
+        self.client = client or Http2Client(gate)
         self.came, self.head = b"", None
-        self._seen = 0
+        self._parts = []
         code = h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL
         told = self.client.until(lambda client: client.h2.remote_settings.get(code) == 1, 5)
         assert told, "the gateway does not offer WebSockets over HTTP/2"
