@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use super::body::Body;
 use super::judge::Judged;
 use crate::clock::Timestamp;
+use crate::config::settings::Authenticator;
 use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::requirement::Permit;
@@ -82,6 +83,6 @@ pub(super) fn until(
     let by = known
         .iter()
         .find(|known| known.name == identity.authenticator);
-    let code = by.map_or(Code::TokenExpired, |by| by.expired());
+    let code = by.map_or(Code::TokenExpired, Authenticator::expired);
     Some((permit.expires_at()?, Ending::identity(code)))
 }

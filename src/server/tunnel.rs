@@ -59,7 +59,10 @@ where
     let running = handover.run(client, early, terms);
     Box::pin(async move {
         match running.await {
-            Ok(passed) => tracing::debug!(up = passed.up, down = passed.down, "a tunnel ended"),
+            Ok(passed) => {
+                let why = passed.closed.map_or("its sides", Ending::text);
+                tracing::debug!(up = passed.up, down = passed.down, why, "a tunnel ended");
+            }
             Err(error) => tracing::debug!(%error, "a tunnel broke"),
         }
         drop(held);

@@ -368,14 +368,14 @@ fn websocket(raw: Option<raw::WebSocket>, cx: &mut Context<'_>) -> WebSocketRule
         allowed: !raw.off,
         refuse: raw
             .refuse
-            .map_or_else(Refuse::default, |word| refuse(word, cx)),
+            .map_or_else(Refuse::default, |word| refuse(&word, cx)),
         idle,
         close_on_expiry: raw.close_on_expiry.unwrap_or(true),
         forward_token: raw.forward_token.unwrap_or(true),
     }
 }
 
-fn refuse(word: At<String>, cx: &mut Context<'_>) -> Refuse {
+fn refuse(word: &At<String>, cx: &mut Context<'_>) -> Refuse {
     match word.value.as_str() {
         "auto" => Refuse::Auto,
         "close" => Refuse::Close,

@@ -10,11 +10,11 @@ fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..126 => frame.push(bit | u8::try_from(short).unwrap()),
         middle @ 126..65536 => {
-            frame.push(bit | 126);
+            frame.push(bit | 0x7e);
             frame.extend(u16::try_from(middle).unwrap().to_be_bytes());
         }
         long => {
-            frame.push(bit | 127);
+            frame.push(bit | 0x7f);
             frame.extend((long as u64).to_be_bytes());
         }
     }

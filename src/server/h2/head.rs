@@ -163,7 +163,11 @@ mod tests {
         }
         open(&mut head);
         assert_eq!(head.status(), StatusCode::OK);
-        let mut names: Vec<_> = head.headers().keys().map(|name| name.as_str()).collect();
+        let mut names: Vec<_> = head
+            .headers()
+            .keys()
+            .map(http::HeaderName::as_str)
+            .collect();
         names.sort_unstable();
         let kept = ["date", "sec-websocket-extensions", "sec-websocket-protocol"];
         assert_eq!(names, kept);

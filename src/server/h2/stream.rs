@@ -96,13 +96,13 @@ fn open(
     let (parts, body) = answer.into_parts();
     let mut head = Response::from_parts(parts, ());
     head::open(&mut head);
-    let sent = respond.send_response(head, false);
+    let answered = respond.send_response(head, false);
     // Whoever counts and logs requests hears of this one now.
     drop(body);
-    match sent {
-        Ok(send) => {
+    match answered {
+        Ok(stream) => {
             let worker = &desk.worker;
-            let client = H2Socket::new(send, receive);
+            let client = H2Socket::new(stream, receive);
             let rest = tunnel::go_on(becomes, client, Bytes::new(), &worker.sockets);
             worker.tasks.spawn(async move {
                 rest.await;

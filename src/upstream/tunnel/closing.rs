@@ -17,8 +17,9 @@ pub(super) const BOUNDARY: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// How far a socket that is being closed has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Closing {
+    ending: Ending,
     /// Whether both close frames are written, or are not to be.
     is_told: bool,
     client: Side,
@@ -35,6 +36,20 @@ struct Side {
 }
 
 impl Closing {
+    pub(super) fn new(ending: Ending) -> Self {
+        Self {
+            ending,
+            is_told: false,
+            client: Side::default(),
+            app: Side::default(),
+        }
+    }
+
+    /// What the close frames say.
+    pub(super) const fn ending(&self) -> Ending {
+        self.ending
+    }
+
     /// Takes note of a side that broke: nothing more goes to it, and nothing comes of it.
     fn note(
         &mut self,

@@ -48,13 +48,15 @@ pub struct Terms<S> {
     pub summons: S,
 }
 
-/// Bytes that went each way.
+/// What came of a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// From the client to the app.
+    /// Bytes from the client to the app.
     pub up: u64,
-    /// From the app to the client.
+    /// Bytes from the app to the client.
     pub down: u64,
+    /// How it was closed, where neither side did that.
+    pub closed: Option<Ending>,
 }
 
 impl Handover {
@@ -200,7 +202,7 @@ where
         }
         self.up.finish(ending.frame(Some(mask)));
         self.down.finish(ending.frame(None));
-        self.closing = Some(Closing::default());
+        self.closing = Some(Closing::new(ending));
         self.deadline.start(BOUNDARY);
     }
 
@@ -208,6 +210,10 @@ where
         Passed {
             up: self.up.passed(),
             down: self.down.passed(),
+            closed: match &self.closing {
+                Some(closing) => Some(closing.ending()),
+                None => None,
+            },
         }
     }
 }

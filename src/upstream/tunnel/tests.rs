@@ -7,7 +7,7 @@ use super::*;
 use crate::policy::denial::Code;
 use crate::policy::websocket::edge::{FrameEdge, Place};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const EXPIRED: Ending = Ending::identity(Code::TokenExpired);
 
 /// What closes a socket in a test.
@@ -107,7 +107,14 @@ async fn bytes_pass_unchanged_both_ways_and_so_does_the_end_of_each() {
     ends.app.shutdown().await.unwrap();
     assert!(read_all(&mut ends.client).await.is_empty());
     let passed = ends.running.await.unwrap().unwrap();
-    assert_eq!(passed, Passed { up: 6, down: 9 });
+    assert_eq!(
+        passed,
+        Passed {
+            up: 6,
+            down: 9,
+            closed: None
+        }
+    );
 }
 
 #[tokio::test]
