@@ -164,16 +164,23 @@ pub async fn serve(
     let (mut answer, denial) = match outcome {
         Ok(answer) => (answer, None),
         Err(denial) => {
-            let told = visit.tell(&denial, &judged, look.origin.is_some());
-            let answer = told.unwrap_or_else(|| {
+            let answer = if let Some((answer, closed)) =
+                socket::refuse(&denial, &judged, look.origin.is_some())
+            {
+                visit.becomes = Some(Box::new(closed));
+                answer
+            } else {
                 let id = visit.request_id.to_str().unwrap_or_default();
                 let page = look.is_page_load();
                 respond::refuse(&denial, id, (&kept_method, &uri), page, route)
-            });
+            };
             (answer, Some(denial))
         }
     };
-    let (status, close) = visit.told_as(answer.status(), denial.as_ref());
+    let close = visit.becomes.as_deref().and_then(Becomes::close);
+    // Told by a close frame, a refusal is what it is nevertheless.
+    let told = denial.as_ref().filter(|_| close.is_some());
+    let status = told.map_or(answer.status(), Denial::status);
     visit.finish(&mut answer, &judged, look.origin.as_ref());
     let report = Report::begin(
         visit.times,
@@ -350,38 +357,11 @@ impl<'a> Visit<'a> {
             authenticators.forget(attempt, answer.headers());
         }
         if let Some(handover) = tunnel {
-            self.becomes = Some(Box::new(Becomes::Tunnel(Tunnel {
-                handover,
-                idle: route.websocket.idle,
-                until: socket::until(self.gate, route, permit),
-                held: self.visitor.gateway.metrics.websocket(),
-            })));
+            let held = self.visitor.gateway.metrics.websocket();
+            let tunnel = Tunnel::new(handover, (self.gate, route, permit), held);
+            self.becomes = Some(Box::new(Becomes::Tunnel(tunnel)));
         }
         Ok(answer)
-    }
-
-    /// The answer that takes a refused handshake to close it, where that is how it is told.
-    fn tell(
-        &mut self,
-        denial: &Denial,
-        judged: &Judged<'_>,
-        has_origin: bool,
-    ) -> Option<Response<Body>> {
-        let ending = socket::told(denial, judged, has_origin)?;
-        let answer = socket::taken(judged.handshake.as_ref()?);
-        self.becomes = Some(Box::new(Becomes::Closed(ending)));
-        Some(answer)
-    }
-
-    /// What is counted and logged: the status, which for a refused handshake is the refusal's,
-    /// however it is told, and the number of the close frame that tells it.
-    fn told_as(&self, status: StatusCode, denial: Option<&Denial>) -> (StatusCode, Option<u16>) {
-        match (self.becomes.as_deref(), denial) {
-            (Some(Becomes::Closed(ending)), Some(denial)) => {
-                (denial.status(), Some(ending.number()))
-            }
-            (_, _) => (status, None),
-        }
     }
 
     /// What every answer gets, whoever made it.

@@ -28,6 +28,16 @@ pub enum Becomes {
     Closed(Ending),
 }
 
+impl Becomes {
+    /// The number of the close frame that tells a refusal.
+    pub(super) const fn close(&self) -> Option<u16> {
+        match self {
+            Self::Tunnel(_) => None,
+            Self::Closed(ending) => Some(ending.number()),
+        }
+    }
+}
+
 /// A connection to an app that has switched protocols, and its terms.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -41,17 +51,37 @@ pub struct Tunnel {
     pub held: Held,
 }
 
-/// The close frame that tells a refusal; `None` where its status does.
-pub(super) fn told(denial: &Denial, judged: &Judged<'_>, has_origin: bool) -> Option<Ending> {
-    let (Some(_), Some(route)) = (&judged.handshake, &judged.route) else {
-        return None;
-    };
-    route.websocket.refuse.told(denial.code(), has_origin)
+impl Tunnel {
+    /// The tunnel of a caller who was permitted, by the rules of the route.
+    pub(super) fn new(
+        handover: Box<Handover>,
+        (gate, route, permit): (&Snapshot, &Route, &Permit),
+        held: Held,
+    ) -> Self {
+        Self {
+            handover,
+            idle: route.websocket.idle,
+            until: until(gate, route, permit),
+            held,
+        }
+    }
+}
+
+/// The answer to a refused handshake and what follows it, where a close frame tells the refusal;
+/// `None` where its status does.
+pub(super) fn refuse(
+    denial: &Denial,
+    judged: &Judged<'_>,
+    has_origin: bool,
+) -> Option<(Response<Body>, Becomes)> {
+    let (handshake, route) = (judged.handshake.as_ref()?, judged.route.as_ref()?);
+    let ending = route.websocket.refuse.told(denial.code(), has_origin)?;
+    Some((taken(handshake), Becomes::Closed(ending)))
 }
 
 /// The answer to a handshake that is taken to be closed at once. A browser takes only one that
 /// chooses a subprotocol where it offered any; no extension is chosen.
-pub(super) fn taken(handshake: &Handshake) -> Response<Body> {
+fn taken(handshake: &Handshake) -> Response<Body> {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -70,11 +100,7 @@ pub(super) fn taken(handshake: &Handshake) -> Response<Body> {
 
 /// When a socket ends with its caller's identity, and how it is closed then; `None` where it goes
 /// on.
-pub(super) fn until(
-    gate: &Snapshot,
-    route: &Route,
-    permit: &Permit,
-) -> Option<(Timestamp, Ending)> {
+fn until(gate: &Snapshot, route: &Route, permit: &Permit) -> Option<(Timestamp, Ending)> {
     if !route.websocket.close_on_expiry {
         return None;
     }

@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import signal
+import struct
 import threading
 import time
+from socket import SO_LINGER, SOL_SOCKET
 
 import h2.events
 import h2.settings
@@ -40,6 +42,9 @@ timeouts = { response = "500ms" }
 
 [upstream.forbids]
 servers = ["{forbids}"]
+
+[upstream.breaks]
+servers = ["{breaks}"]
 
 [auth.token]
 type = "jwt"
@@ -116,6 +121,11 @@ upstream = "silent"
 auth = "public"
 
 [[route]]
+path = "/breaks/{*rest}"
+upstream = "breaks"
+auth = "public"
+
+[[route]]
 path = "/forbids/{*rest}"
 upstream = "forbids"
 auth = "public"
@@ -130,6 +140,30 @@ class Silent(Listener):
     def serve(self, connection):
         while connection.recv(65536):
             pass
+
+
+class Breaks(WebSocketEcho):
+    """Opens a socket, echoes once, and resets the connection with the next bytes that come."""
+
+    def serve(self, connection):
+        outer = self
+
+        class Once:
+            left = 2
+
+            def recv(self, size):
+                data = connection.recv(size)
+                self.left -= 1
+                if self.left < 0:
+                    connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+                    raise OSError(f"reset by {outer}")
+                return data
+
+            def sendall(self, data):
+                connection.sendall(data)
+
+        super().serve(Once())
 
 
 class Echo:
@@ -181,8 +215,9 @@ def raw():
 
 @pytest.fixture(scope="module")
 def places(echo, raw):
-    with Silent() as silent, RawUpstream(FORBIDDEN) as forbids:
-        yield {"echo": echo.url, "raw": raw.url, "silent": silent.url, "forbids": forbids.url}
+    with Silent() as silent, RawUpstream(FORBIDDEN) as forbids, Breaks() as breaks:
+        named = {"silent": silent, "forbids": forbids, "breaks": breaks, "echo": echo, "raw": raw}
+        yield {name: app.url for name, app in named.items()}
 
 
 @pytest.fixture(scope="module")
@@ -456,6 +491,26 @@ def test_a_stream_that_is_reset_ends_the_apps_side(gate, echo):
         wait_for(lambda: len(echo.ends) > ended, 3, "the app's side to end")
         other = extended(client, "/open/x")
         assert status_of(client, other) == "200"
+
+
+def test_an_app_that_breaks_off_breaks_the_clients_side_off(gate):
+    frame = Frame(Opcode.TEXT, b"hello").serialize(mask=False)
+    with Http2Client(gate) as client:
+        number = extended(client, "/breaks/x")
+        assert status_of(client, number) == "200"
+        client.data(number, frame, ends=False)
+        assert client.until(lambda client: body_of(client, number) == frame)
+        client.data(number, frame, ends=False)
+        assert client.until(lambda client: client.of(number, h2.events.StreamReset)), client.events
+        assert client.of(number, h2.events.StreamReset)[0].error_code == 8
+        assert not client.of(number, h2.events.StreamEnded)
+    with opened(gate, "/breaks/x") as one:
+        one.socket.sendall(frame)
+        assert one.recv(5) == "hello"
+        one.socket.sendall(frame)
+        with pytest.raises(ConnectionClosed) as ended:
+            one.recv(5)
+        assert ended.value.rcvd is None
 
 
 @pytest.mark.parametrize("case", ["none", "expired", "role", "down"])

@@ -184,3 +184,28 @@ fn a_token_is_stripped_from_the_query_in_every_spelling() {
     );
     assert_eq!(strip_token("", "token"), None);
 }
+
+#[test]
+fn a_token_behind_bearer_is_taken_out_and_all_else_stays() {
+    let stripped = |lines: &[&'static str]| {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(line));
+        }
+        strip_bearer(&mut headers);
+        let left = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        left.map(|line| line.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(stripped(&["bearer, eyJ.a.b"]), ["bearer"]);
+    assert_eq!(
+        stripped(&["chat,Bearer ,eyJ.a.b, v2"]),
+        ["chat, Bearer, v2"]
+    );
+    assert_eq!(
+        stripped(&["chat, bearer", "eyJ.a.b, v2"]),
+        ["chat, bearer, v2"]
+    );
+    assert_eq!(stripped(&["chat, v2"]), ["chat, v2"]);
+    assert!(stripped(&[]).is_empty() && stripped(&[", ,"]).is_empty());
+}
