@@ -120,6 +120,15 @@ path = "/silent/{*rest}"
 upstream = "silent"
 auth = "public"
 
+[rate_limit.few]
+limit = "1/h"
+
+[[route]]
+path = "/few/{*rest}"
+upstream = "echo"
+auth = "public"
+rate_limit = "few"
+
 [[route]]
 path = "/breaks/{*rest}"
 upstream = "breaks"
@@ -273,6 +282,14 @@ def test_a_browser_is_told_by_a_close_code_why_it_was_refused(gate, echo, case):
         assert token not in gate.output()
     told = gate.run_cli("why", request_id)
     assert f"({status}, as close code {number})" in told.out and f"close code {number}" in told.out
+
+
+def test_a_browser_that_asks_too_often_is_closed_with_4429(gate):
+    with opened(gate, "/few/x") as one:
+        one.send("hello")
+        assert one.recv(5) == "hello"
+    with opened(gate, "/few/x") as other:
+        assert closed(other) == (4429, "rate_limited")
 
 
 def test_another_sites_page_is_closed_with_4403(gate):
