@@ -190,7 +190,7 @@ def test_tunnels_of_one_connection_do_not_mix_and_do_not_wait_for_each_other(gat
         tunnels.append((tunnel.opened(), app))
     # The app of the first takes nothing, and its client says more than there is room for.
     stuck, _ = tunnels[0]
-    assert stuck.send(bytes(4 * MIB), 1) < 4 * MIB
+    assert stuck.send(bytes(16 * MIB), 1) < 16 * MIB
     for number, (tunnel, app) in enumerate(tunnels[1:], 1):
         word = b"socket %d" % number
         assert tunnel.send(frame(1, word), 2), "another socket's pour holds this one up"

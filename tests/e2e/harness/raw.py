@@ -7,10 +7,18 @@ import struct
 
 
 class RawClient:
-    """One connection. `door` is a port of the gateway; with `tls` (a context) it is the TLS door."""
+    """One connection. `door` is a port of the gateway; with `tls` (a context) it is the TLS door.
 
-    def __init__(self, port, tls=None, name="localhost", alpn=("http/1.1",), before=b"", timeout=15):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    With `room` the system keeps about so many bytes that are not read yet, and not what it finds fitting, which
+    may be many megabytes: so a reader that stalls is one whatever the machine.
+    """
+
+    def __init__(self, port, tls=None, name="localhost", alpn=("http/1.1",), before=b"", timeout=15, room=None):
+        self.socket = socket.socket()
+        if room:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        self.socket.settimeout(timeout)
+        self.socket.connect(("127.0.0.1", port))
         if before:
             self.socket.sendall(before)
         if tls:

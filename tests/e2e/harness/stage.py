@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import queue
+import socket
 import threading
 import time
 
@@ -18,6 +19,8 @@ class Stage(Listener):
     def __init__(self):
         self.entered = queue.Queue()
         super().__init__()
+        # An app that takes nothing is to be felt soon: the system would keep many megabytes for it.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
 
     def serve(self, connection):
         head, rest = read_head(connection)
