@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from harness.check import passed, refused
-from harness.deploy import DEPLOY, compose_folder, instructions, mounted, run
+from harness.deploy import DEPLOY, compose_folder, instructions, mounted, run, update
 from harness.gateway import BINARY, Gateway
 from harness.ports import free_port, wait_for
 from harness.services import program
@@ -205,7 +205,9 @@ def test_prometheus_gets_the_metrics_of_compose_by_its_token_alone(stack):
 # ---- Kubernetes ----
 
 
-def test_the_probes_of_the_pod_are_answered_without_the_token(tmp_path):
+@pytest.fixture
+def pod(tmp_path):
+    """The gateway as the pod runs it, but on free ports: its ports by name, its folder."""
     toml = (mounted(tmp_path) / "gateway.toml").read_text()
     ports = {name: free_port() for name in ("https", "http", "admin")}
     # As the kubelet asks: by the address of the pod, so the admin address is not on loopback alone.
@@ -217,16 +219,37 @@ def test_the_probes_of_the_pod_are_answered_without_the_token(tmp_path):
     )  # fmt: skip
     try:
         wait_for(lambda: answers(ports["admin"], "/ready"), 20, "the pod to be ready")
-        assert answers(ports["admin"], "/health")
-        assert not answers(ports["admin"], "/metrics")
-        # The redirect goes to the port of `https`: in the pod it is the one that clients use.
-        moved = httpx.get(f"http://127.0.0.1:{ports['http']}/x", headers={"Host": "app.example.com"}, trust_env=False)
-        assert (moved.status_code, moved.headers["location"]) == (308, f"https://app.example.com:{ports['https']}/x")
+        yield ports, tmp_path
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_probes_of_the_pod_are_answered_without_the_token(pod):
+    ports, _ = pod
+    assert answers(ports["admin"], "/ready") and answers(ports["admin"], "/health")
+    assert not answers(ports["admin"], "/metrics")
+
+
+def test_the_pod_sends_browsers_to_the_port_that_https_has(pod):
+    ports, _ = pod
+    moved = httpx.get(f"http://127.0.0.1:{ports['http']}/x", headers={"Host": "app.example.com"}, trust_env=False)
+    assert (moved.status_code, moved.headers["location"]) == (308, f"https://app.example.com:{ports['https']}/x")
+
+
+def test_the_pod_takes_up_another_config_map_without_a_restart(pod):
+    ports, folder = pod
+
+    def routes():
+        token = {"Authorization": "Bearer a-token-of-the-test"}
+        return httpx.get(f"http://127.0.0.1:{ports['admin']}/api/routes", headers=token, trust_env=False).text
+
+    assert "/new" not in routes()
+    added = '\n[[route]]\npath = "/new"\nauth = "public"\nrespond = { status = 200, body = "new" }\n'
+    update(folder, (folder / "gateway.toml").read_text() + added)
+    wait_for(lambda: "/new" in routes(), 20, "the new route")
 
 
 # ---- systemd ----

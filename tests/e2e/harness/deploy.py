@@ -90,7 +90,10 @@ def environment(service):
 
 
 def mounted(folder):
-    """Makes the volume that the Deployment mounts at /etc/portcullis: what it projects, and nothing else."""
+    """Makes the volume that the Deployment mounts at /etc/portcullis: what it projects, and nothing else.
+
+    As the kubelet does: the files are in a folder with a time for its name, to which `..data` leads.
+    """
     objects = manifests()
     pod = objects["Deployment", "portcullis"]["spec"]["template"]["spec"]
     cert, key = Authority().issue("app.example.com", names=["app.example.com"])
@@ -101,15 +104,30 @@ def mounted(folder):
         "django-secret-key": "a-secret-key-of-the-test-that-is-long-enough-0123456789\n",
         "database-url": "postgres://portcullis:word@postgresql/app\n",
     }
+    folder = Path(folder)
     for source in pod["volumes"][0]["projected"]["sources"]:
         kind, content = next(iter(source.items()))
         data = objects["ConfigMap", content["name"]]["data"] if kind == "configMap" else values
         for item in content["items"]:
-            file = Path(folder) / item["path"]
-            file.parent.mkdir(exist_ok=True)
+            file = folder / "..first" / item["path"]
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(data[item["key"]])
             file.chmod(0o440)
-    return Path(folder)
+    (folder / "..data").symlink_to("..first")
+    for entry in (folder / "..first").iterdir():
+        (folder / entry.name).symlink_to(f"..data/{entry.name}")
+    return folder
+
+
+def update(folder, toml):
+    """Another gateway.toml in the volume, as the kubelet brings it: all files anew, and `..data` led to them."""
+    shutil.copytree(folder / "..first", folder / "..second")
+    file = folder / "..second/gateway.toml"
+    file.unlink()
+    file.write_text(toml)
+    (folder / "..data_tmp").symlink_to("..second")
+    (folder / "..data_tmp").replace(folder / "..data")
+    shutil.rmtree(folder / "..first")
 
 
 # ---- metrics ----
