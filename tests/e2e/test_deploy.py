@@ -52,6 +52,12 @@ def test_yamllint_has_nothing_to_say():
     quiet(tool("yamllint"), "--strict", "--format", "parsable", "--config-data", YAML_STYLE, *YAML)
 
 
+def test_shellcheck_has_nothing_to_say_about_the_scripts():
+    scripts = [file for file in DEPLOY.rglob("*") if file.is_file() and file.read_bytes().startswith(b"#!/bin/sh")]
+    assert {file.name for file in scripts} == {"image-root", "make-secrets", "init.sh"}
+    quiet(tool("shellcheck"), *scripts)
+
+
 # ---- images ----
 
 
