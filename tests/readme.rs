@@ -337,6 +337,7 @@ fn alerts_and_dashboard_name_metrics_and_codes_that_are_there() {
     for file in [
         "prometheus/portcullis.rules.yml",
         "prometheus/rules_test.yml",
+        "prometheus/rules_days_test.yml",
         "grafana/portcullis.json",
     ] {
         let text = read(&format!("deploy/{file}"));

@@ -77,8 +77,10 @@ def load_agent(key):
 
 @app.cli.command("make-users")
 def make_users():
-    """Makes the tables and the agents; the password is the name with `-password` after it."""
+    """Makes the tables and, where there are none yet, agents; the password is the name with `-password` after it."""
     db.create_all()
+    if db.session.execute(db.select(Agent)).first() is not None:
+        return
     for key, (name, role) in enumerate(NAMED + SPARE, start=1):
         password = generate_password_hash(f"{name}-password", method="pbkdf2:sha256:1000")
         db.session.add(

@@ -1,4 +1,4 @@
-"""`manage.py make_users`: the tables, and the users that the tests sign in as."""
+"""`manage.py make_users`: the tables, and where there are no users yet, those that the tests sign in as."""
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -18,6 +18,8 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         call_command("migrate", verbosity=0)
         model = get_user_model()
+        if model.objects.exists():
+            return
         groups = {role: Group.objects.create(name=role) for role in ("host", "technician", "supervisor")}
         for key, (name, role) in enumerate(NAMED + SPARE, start=1):
             user = model(
