@@ -17,6 +17,7 @@ mod directory;
 mod django;
 mod engine;
 mod fault;
+pub mod ledger;
 mod mysql;
 mod names;
 mod pool;
