@@ -5,12 +5,14 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a helper of a test may stop the test, read the clock and say what it skips"
 )]
 
 mod contract;
+mod file;
 mod homes;
 mod rig;
 #[path = "../stores/servers.rs"]

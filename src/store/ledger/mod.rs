@@ -1,17 +1,21 @@
 //! The homes of the gateway's own sessions: each implements `auth::ledger::Ledger`.
 
+mod embedded;
 mod leases;
 mod log;
 mod memory;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::embedded::Embedded;
 use self::memory::{MOST_SESSIONS, Memory};
+use super::StoreProblem;
 use super::desk::{Counter, Tally};
 use super::engine::Engine;
 use crate::auth::ledger::{
@@ -34,6 +38,28 @@ pub fn in_memory() -> std::io::Result<SharedLedger> {
     let memory = Arc::new(Memory::new(clerk, MOST_SESSIONS));
     memory.clerk().sweeps(&memory);
     Ok(memory)
+}
+
+/// Sessions in a file, which is made where it is not there. Takes as long as reading it does.
+///
+/// # Errors
+///
+/// Where another process has the file, it is damaged, or cannot be made; in words.
+pub fn in_file(path: &Path) -> Result<SharedLedger, StoreProblem> {
+    let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
+    let shown = format!("the file {}", path.display());
+    let clerk = Clerk::new("embedded", shown.into(), engine);
+    let opened = Embedded::open(path, clerk);
+    let embedded = Arc::new(opened.map_err(|error| problem("session.path", &error))?);
+    embedded.clerk().sweeps(&embedded);
+    Ok(embedded)
+}
+
+fn problem(key: &str, error: &dyn std::error::Error) -> StoreProblem {
+    StoreProblem {
+        key: key.to_owned(),
+        message: error.to_string(),
+    }
 }
 
 /// What every home has: where its work is done and counted, and those who follow it.
