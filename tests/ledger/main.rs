@@ -14,6 +14,8 @@
 mod contract;
 mod file;
 mod homes;
+mod redises;
 mod rig;
 #[path = "../stores/servers.rs"]
 mod servers;
+mod shared;

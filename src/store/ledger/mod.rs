@@ -1,9 +1,11 @@
 //! The homes of the gateway's own sessions: each implements `auth::ledger::Ledger`.
 
 mod embedded;
+mod follow;
 mod leases;
 mod log;
 mod memory;
+mod redis;
 
 use std::future::Future;
 use std::path::Path;
@@ -15,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::embedded::Embedded;
 use self::memory::{MOST_SESSIONS, Memory};
+use self::redis::InRedis;
 use super::StoreProblem;
 use super::desk::{Counter, Tally};
 use super::engine::Engine;
@@ -23,6 +26,7 @@ use crate::auth::ledger::{
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
+use crate::config::settings::{RedisHome, RedisNode, RedisPlace};
 
 /// Between two sweeps of a home that does not drop by itself what is over.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -53,6 +57,39 @@ pub fn in_file(path: &Path) -> Result<SharedLedger, StoreProblem> {
     let embedded = Arc::new(opened.map_err(|error| problem("session.path", &error))?);
     embedded.clerk().sweeps(&embedded);
     Ok(embedded)
+}
+
+/// Sessions in Redis. Opens no connection before it is asked; follows from now on.
+///
+/// # Errors
+///
+/// Where the thread of the stores cannot be started.
+pub fn in_redis(home: &RedisHome) -> std::io::Result<SharedLedger> {
+    let engine = Engine::start()?;
+    let clerk = Clerk::new("redis", shown(home).into(), engine);
+    let redis = Arc::new(InRedis::new(home, clerk));
+    redis.clerk().sweeps(&redis);
+    Ok(redis)
+}
+
+/// A Redis without credentials.
+fn shown(home: &RedisHome) -> String {
+    let list = |nodes: &[RedisNode]| {
+        let nodes = nodes
+            .iter()
+            .map(|node| format!("{}:{}", node.host, node.port));
+        nodes.collect::<Vec<_>>().join(",")
+    };
+    match &home.at {
+        RedisPlace::Server(node) => {
+            format!("Redis at {}:{}/{}", node.host, node.port, home.database)
+        }
+        RedisPlace::Socket(path) => format!("Redis at {}/{}", path.display(), home.database),
+        RedisPlace::Sentinel {
+            sentinels, master, ..
+        } => format!("Redis {master:?} of the sentinels {}", list(sentinels)),
+        RedisPlace::Cluster(nodes) => format!("the Redis cluster at {}", list(nodes)),
+    }
 }
 
 fn problem(key: &str, error: &dyn std::error::Error) -> StoreProblem {
@@ -93,6 +130,22 @@ impl Clerk {
         self.counter.ask(&self.tally, work)
     }
 
+    /// The same desk, for the home's own tasks.
+    fn desk(&self) -> Desk {
+        Desk {
+            counter: Arc::clone(&self.counter),
+            tally: Arc::clone(&self.tally),
+        }
+    }
+
+    /// Runs a task of the home's until the home is gone.
+    fn runs(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.counter.engine().spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
     fn shown(&self) -> &Arc<str> {
         &self.counter.shown
     }
@@ -123,10 +176,22 @@ impl Clerk {
 
     /// Has a home swept as long as it is there.
     fn sweeps<H: Ledger + 'static>(&self, home: &Arc<H>) {
-        let (stop, home) = (self.stop.clone(), Arc::downgrade(home));
-        self.counter.engine().spawn(async move {
-            stop.run_until_cancelled(sweeping(home)).await;
-        });
+        self.runs(sweeping(Arc::downgrade(home)));
+    }
+}
+
+/// Where a home's own tasks ask, counted like others.
+struct Desk {
+    counter: Arc<Counter>,
+    tally: Arc<Tally>,
+}
+
+impl Desk {
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Told<T> {
+        self.counter.ask(&self.tally, work)
     }
 }
 
