@@ -5,28 +5,34 @@ mod follow;
 mod leases;
 mod log;
 mod memory;
+mod postgres;
 mod redis;
 
 use std::future::Future;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::embedded::Embedded;
 use self::memory::{MOST_SESSIONS, Memory};
+use self::postgres::InPostgres;
 use self::redis::InRedis;
 use super::StoreProblem;
+use super::connection::{BadAddress, Options};
 use super::desk::{Counter, Tally};
 use super::engine::Engine;
+use super::pool::Pool;
 use crate::auth::ledger::{
     Cursor, Event, Events, Ledger, MOST_BEHIND, Revocation, SharedLedger, Told,
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
-use crate::config::settings::{RedisHome, RedisNode, RedisPlace};
+use crate::config::settings::{Database, DatabaseKind, RedisHome, RedisNode, RedisPlace};
 
 /// Between two sweeps of a home that does not drop by itself what is over.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -70,6 +76,37 @@ pub fn in_redis(home: &RedisHome) -> std::io::Result<SharedLedger> {
     let redis = Arc::new(InRedis::new(home, clerk));
     redis.clerk().sweeps(&redis);
     Ok(redis)
+}
+
+/// Sessions in PostgreSQL. Opens no connection before it is asked; follows from now on.
+///
+/// # Errors
+///
+/// Where the address is none of a PostgreSQL, or the thread of the stores cannot be started.
+pub fn in_postgres(database: &Database) -> Result<SharedLedger, StoreProblem> {
+    let wrong = || problem("session.store", &BadAddress("PostgreSQL"));
+    if database.kind != DatabaseKind::Postgres {
+        return Err(wrong());
+    }
+    // What the library says of an address is dropped: it may quote it.
+    let Ok(options) = PgConnectOptions::from_str(database.url.expose()) else {
+        return Err(wrong());
+    };
+    let options = super::postgres::writing(options);
+    let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
+    let clerk = Clerk::new(
+        "postgres",
+        super::postgres::shown(&options).into(),
+        Arc::clone(&engine),
+    );
+    let pool = Pool::new(
+        database,
+        Options::Postgres(Box::new(options.clone())),
+        &engine,
+    );
+    let postgres = Arc::new(InPostgres::new(pool, options, clerk));
+    postgres.clerk().sweeps(&postgres);
+    Ok(postgres)
 }
 
 /// A Redis without credentials.
