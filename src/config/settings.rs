@@ -11,7 +11,7 @@ use http::HeaderName;
 use crate::secret::Secret;
 
 mod auth;
-mod ledger;
+mod redis_home;
 mod sessions;
 mod upstream;
 
@@ -19,7 +19,7 @@ pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,
 };
-pub use ledger::{GatewaySessions, LedgerHome, RedisHome, RedisLogin, RedisNode, RedisPlace};
+pub use redis_home::{BadRedisHome, REDIS_HOMES, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
     DjangoDirectory, DjangoSession, EndpointDirectory, FlaskCookie, FlaskSession, Forward,
