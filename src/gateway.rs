@@ -12,6 +12,7 @@ use crate::auth::{Assertions, Authenticators};
 use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::Settings;
+use crate::limiter::Limiters;
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
 use crate::store::{self, Stores};
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub authenticators: Arc<Authenticators>,
     /// Signs what the app is told, where configured.
     pub assertions: Option<Assertions>,
+    /// What requests are counted against.
+    pub limiters: Limiters,
     /// The apps.
     pub upstreams: Upstreams,
     /// Certificates.
@@ -139,6 +142,8 @@ impl Snapshot {
         };
         let metrics = metrics.bind(&settings, &policy);
         let cors_rules = distinct_rules(&policy);
+        let before = previous.map(|old| &old.limiters);
+        let limiters = Limiters::assemble(&policy.limits, before, clock::monotonic());
         Ok(Self {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             policy,
@@ -146,6 +151,7 @@ impl Snapshot {
             stores,
             authenticators: Arc::new(authenticators),
             assertions,
+            limiters,
             upstreams,
             tls: Arc::new(tls),
             metrics,
@@ -303,6 +309,7 @@ impl Probe for Gateway {
             jwks: jwks.collect(),
             certificates: certificates.collect(),
             stores: stores.collect(),
+            limits: gate.limiters.readings(clock::monotonic()).collect(),
             cached_verdicts: gate.authenticators.remembered(),
         }
     }

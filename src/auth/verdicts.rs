@@ -48,6 +48,20 @@ impl VerdictKey {
         digest.copy_from_slice(digest::digest(&SHA256, credential).as_ref());
         Self { epoch, digest }
     }
+
+    /// The key of a credential of several parts: another division of the same bytes is another
+    /// key, and so is every credential in one, none of which begins with a NUL.
+    pub(crate) fn of_parts(epoch: Epoch, parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&SHA256);
+        context.update(&[0]);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Self { epoch, digest }
+    }
 }
 
 #[derive(Clone, Debug)]

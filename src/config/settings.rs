@@ -22,8 +22,9 @@ pub use auth::{
 pub use redis_home::{BadRedisHome, REDIS_HOMES, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
-    DjangoDirectory, DjangoSession, EndpointDirectory, FlaskCookie, FlaskSession, Forward,
-    ForwardIdentity, IdentityHeaders, SessionIdentity, SessionStore, SqlDirectory,
+    DjangoDirectory, DjangoSession, EndpointDirectory, FileNames, FlaskCookie, FlaskLogin,
+    FlaskSession, Forward, ForwardIdentity, IdentityHeaders, RememberCookie, SessionIdentity,
+    SessionStore, SqlDirectory,
 };
 pub use upstream::{
     Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,

@@ -6,6 +6,7 @@ use super::connection::Options;
 use super::desk::Tally;
 use super::directory::Users;
 use super::engine::Engine;
+use super::files::Files;
 use super::pool::Pool;
 use super::redis::Line;
 use super::sessions::{Cache, DJANGO, FLASK, Sessions, Table};
@@ -13,7 +14,7 @@ use super::sql::Query;
 use super::{StoreProblem, Stores};
 use crate::config::settings::{
     Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
-    DjangoBackend, SessionStore, Settings,
+    DjangoBackend, DjangoSession, SessionStore, Settings,
 };
 use crate::secret::Secret;
 
@@ -63,7 +64,8 @@ fn asks(authenticator: &Authenticator) -> bool {
         AuthenticatorKind::DjangoSession(django) => match django.backend {
             DjangoBackend::Db { .. }
             | DjangoBackend::CachedDb { .. }
-            | DjangoBackend::Cache { .. } => true,
+            | DjangoBackend::Cache { .. }
+            | DjangoBackend::File { .. } => true,
             DjangoBackend::SignedCookies { .. } => false,
         },
         AuthenticatorKind::FlaskSession(_) | AuthenticatorKind::Forward(_) => true,
@@ -97,9 +99,7 @@ impl<'p> Builder<'p> {
     fn sessions(&mut self, authenticator: &Authenticator) -> Option<Arc<Sessions>> {
         let name = format!("auth.{}", authenticator.name);
         let sessions = match &authenticator.kind {
-            AuthenticatorKind::DjangoSession(django) => {
-                self.django_sessions(&name, &django.backend)?
-            }
+            AuthenticatorKind::DjangoSession(django) => self.django_sessions(&name, django)?,
             AuthenticatorKind::FlaskSession(flask) => {
                 let prefix = &*flask.key_prefix;
                 let key = format!("{name}.store");
@@ -113,6 +113,10 @@ impl<'p> Builder<'p> {
                         let table = Table::new(pool, table, FLASK, prefix);
                         Sessions::in_table(table, self.tally(&name, word(database.kind)))
                     }
+                    SessionStore::Files { folder, names } => {
+                        let files = Files::of_cachelib(folder, prefix, *names, &self.engine);
+                        Sessions::in_files(files, self.tally(&name, "files"))
+                    }
                 }
             }
             AuthenticatorKind::Jwt(_)
@@ -125,9 +129,9 @@ impl<'p> Builder<'p> {
         Some(Arc::new(sessions))
     }
 
-    fn django_sessions(&mut self, name: &str, backend: &DjangoBackend) -> Option<Sessions> {
+    fn django_sessions(&mut self, name: &str, django: &DjangoSession) -> Option<Sessions> {
         let (redis, database) = (format!("{name}.redis"), format!("{name}.database"));
-        match backend {
+        match &django.backend {
             DjangoBackend::Db {
                 database: at,
                 table,
@@ -158,6 +162,12 @@ impl<'p> Builder<'p> {
                 let prefix = format!("{key_prefix}django.contrib.sessions.cache");
                 let cache = self.cache(&redis, url, &prefix)?;
                 Some(Sessions::in_cache(cache, self.tally(name, "redis")))
+            }
+            DjangoBackend::File {
+                folder, lifetime, ..
+            } => {
+                let files = Files::of_django(folder, &django.cookie, *lifetime, &self.engine);
+                Some(Sessions::in_files(files, self.tally(name, "files")))
             }
             DjangoBackend::SignedCookies { .. } => None,
         }

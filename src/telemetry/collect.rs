@@ -11,7 +11,7 @@ use crate::telemetry::cells::Observed;
 use crate::telemetry::metrics::{Door, Refused, Shared};
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
-use crate::telemetry::reading::{Reading, StoreReading};
+use crate::telemetry::reading::{LimitReading, Reading, StoreReading};
 use crate::telemetry::tables::{RouteMetrics, Tables};
 
 /// Collects everything of [`names::ALL`].
@@ -327,6 +327,7 @@ fn reading(page: &mut Page, reading: &Reading) {
     jwks(&names::JWKS_FAILURES, &|set| Some(set.failures.float()));
     jwks(&names::JWKS_KEYS, &|set| Some(set.keys.float()));
     stores(page, &reading.stores);
+    limits(page, &reading.limits);
     page.add(&names::CERTIFICATE_NOT_AFTER, |samples| {
         for certificate in &reading.certificates {
             samples.add(&[&certificate.file], certificate.not_after.unix_seconds());
@@ -351,6 +352,20 @@ fn stores(page: &mut Page, stores: &[StoreReading]) {
     page.add(&names::STORE_UP, |samples| {
         for store in stores {
             samples.add(&[&store.name], store.problem.is_none());
+        }
+    });
+}
+
+/// The rate limits.
+fn limits(page: &mut Page, limits: &[LimitReading]) {
+    page.add(&names::RATE_LIMITED, |samples| {
+        for known in limits {
+            samples.add(&[&known.limit], known.over);
+        }
+    });
+    page.add(&names::RATE_LIMIT_ACCOUNTS, |samples| {
+        for known in limits {
+            samples.add(&[&known.limit], known.accounts);
         }
     });
 }
@@ -446,6 +461,11 @@ mod tests {
                     spent: Duration::from_millis(1_500),
                     problem: Some("connection refused".to_owned()),
                 }],
+                limits: vec![LimitReading {
+                    limit: "login".into(),
+                    over: 5,
+                    accounts: 12,
+                }],
                 cached_verdicts: 7,
             }
         }
@@ -540,6 +560,8 @@ mod tests {
             r#"portcullis_store_questions_total{store="directory.edms",outcome="failed"} 1"#,
             r#"portcullis_store_seconds_total{store="directory.edms"} 1.5"#,
             r#"portcullis_store_up{store="directory.edms"} 0"#,
+            r#"portcullis_rate_limited_total{limit="login"} 5"#,
+            r#"portcullis_rate_limit_accounts{limit="login"} 12"#,
             r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
             r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,
             r#"portcullis_config_reloads_total{result="failed"} 1"#,
@@ -569,7 +591,13 @@ mod tests {
             .iter()
             .filter(|metric| !later.iter().any(|one| one.name == metric.name))
         {
-            let told_by_others = ["_upstream_", "_jwks_", "_certificate_", "_store_"];
+            let told_by_others = [
+                "_upstream_",
+                "_jwks_",
+                "_certificate_",
+                "_store_",
+                "_rate_limit",
+            ];
             let histogram = metric.kind == Kind::Histogram;
             if histogram || !told_by_others.iter().any(|part| metric.name.contains(part)) {
                 assert!(

@@ -25,6 +25,8 @@ pub struct Reading {
     pub certificates: Vec<CertificateReading>,
     /// Every store of sessions and users.
     pub stores: Vec<StoreReading>,
+    /// Every rate limit.
+    pub limits: Vec<LimitReading>,
     /// Verdicts about credentials that are remembered.
     pub cached_verdicts: usize,
 }
@@ -130,6 +132,17 @@ pub struct StoreReading {
     /// What was wrong with the last question, if something was. Makes the gateway unready: a store
     /// with a problem is asked again without requests, or it would keep away those that could clear it.
     pub problem: Option<String>,
+}
+
+/// One rate limit.
+#[derive(Clone, Debug)]
+pub struct LimitReading {
+    /// Its name: the label.
+    pub limit: Arc<str>,
+    /// Requests that were over it.
+    pub over: u64,
+    /// Accounts that are not whole now.
+    pub accounts: usize,
 }
 
 /// Serialises shared text as text.

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::node::{Data, Node};
 use super::problem::Problems;
-use decode::{At, Decode, table, wrong_type};
+use decode::{At, Decode, RawRate, table, wrong_type};
 use shapes::{Named, OrFalse, Strings};
 
 /// The tables of the file, for the names of variables.
@@ -28,6 +28,7 @@ pub(super) const TABLES: &[&str] = &[
     "auth",
     "directory",
     "cors",
+    "rate_limit",
     "identity",
     "route",
     "expect",
@@ -45,6 +46,7 @@ table! {
         auth: Named<auth::Auth>,
         directory: Named<directory::Directory>,
         cors: Named<Cors>,
+        rate_limit: Named<RateLimit>,
         identity: Identity,
         route: Vec<At<route::Route>>,
         expect: Vec<At<Expect>>,
@@ -52,7 +54,7 @@ table! {
         log: Log,
         admin: Admin,
     }
-    later { "session", "token_handler", "rate_limit", "tracing" }
+    later { "session", "token_handler", "tracing" }
 }
 
 table! {
@@ -65,6 +67,16 @@ table! {
         expose: Strings,
         max_age: Duration,
         private_network: bool,
+    }
+}
+
+table! {
+    /// `[rate_limit.NAME]`.
+    RateLimit {
+        limit: RawRate,
+        burst: u64,
+        per: String,
+        shared: bool,
     }
 }
 
