@@ -62,3 +62,26 @@ impl Log {
         (before - self.entries.len()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::ledger::TokenMark;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    #[test]
+    fn a_full_log_refuses_and_forgets_nothing_that_counts() {
+        let mut log = Log::default();
+        let until = NOW.saturating_add(std::time::Duration::from_secs(10));
+        let one = Revocation::of_token(TokenMark::from_bytes([7; 32]), until);
+        for _ in 0..MOST {
+            assert!(log.push(one.clone(), NOW).is_some());
+        }
+        assert_eq!(log.push(one.clone(), NOW), None);
+        assert_eq!(log.since(Cursor::START, NOW).revocations.len(), AT_ONCE);
+        // When they are over there is room, and the numbers go on.
+        let cursor = log.push(one, until).unwrap();
+        assert_eq!(cursor.number(), MOST as u64 + 1);
+    }
+}

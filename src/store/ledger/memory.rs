@@ -299,3 +299,55 @@ fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
 fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
     shard.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::ledger::{Generation, SessionId, Start, seal};
+    use crate::store::engine::Engine;
+
+    fn session() -> (SessionKey, Session) {
+        let id = SessionId::draw().unwrap();
+        let session = Session::begin(Start {
+            user: "7",
+            handler: "edms",
+            client: "192.0.2.7",
+            now: clock::now(),
+            lifetime: Duration::from_hours(2),
+            idle: Duration::from_hours(1),
+            sealed: seal(&id, Generation::FIRST, b"x").unwrap(),
+        });
+        (id.key(), session.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_full_memory_refuses_new_sessions_and_keeps_those_that_live() {
+        let clerk = Clerk::new("memory", "memory".into(), Engine::start().unwrap());
+        let memory = Memory::new(clerk, 3);
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            let (key, session) = session();
+            memory.create(key, session).await.unwrap();
+            kept.push(key);
+        }
+        let (key, more) = session();
+        let told = memory.create(key, more.clone()).await.unwrap_err();
+        assert!(
+            told.to_string().contains("no more than 3 sessions"),
+            "{told}"
+        );
+        for key in &kept {
+            assert!(memory.load(*key, clock::now()).await.unwrap().is_some());
+        }
+        // One that ends, or is over and swept, makes room.
+        memory.end(kept[0], clock::now()).await.unwrap();
+        memory.create(key, more.clone()).await.unwrap();
+        let later = clock::now().saturating_add(Duration::from_hours(3));
+        assert!(memory.sweep(later).await.unwrap() >= 3);
+        for _ in 0..3 {
+            let (key, session) = session();
+            memory.create(key, session).await.unwrap();
+        }
+        assert!(memory.create(key, more).await.is_err());
+    }
+}
