@@ -28,6 +28,7 @@ mod json;
 mod jwks;
 mod jwt;
 mod keys;
+pub mod ledger;
 mod people;
 pub mod ports;
 mod question;

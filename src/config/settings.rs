@@ -11,6 +11,7 @@ use http::HeaderName;
 use crate::secret::Secret;
 
 mod auth;
+mod redis_home;
 mod sessions;
 mod upstream;
 
@@ -18,6 +19,7 @@ pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,
 };
+pub use redis_home::{BadRedisHome, REDIS_HOMES, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
     DjangoDirectory, DjangoSession, EndpointDirectory, FileNames, FlaskCookie, FlaskLogin,

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::engine::Engine;
-use crate::auth::ports::{Answer, StoreError, StoreStatus};
+use crate::auth::ledger::Told;
+use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
 
 /// How long a question may take in all, connecting included.
@@ -53,10 +54,10 @@ impl Counter {
 
     /// Has `work` done on the stores' thread; starts when first polled. The work goes on to its
     /// end when nobody waits for it any more, so that impatient clients cost no connections.
-    pub(super) fn ask<T, W>(self: &Arc<Self>, tally: &Arc<Tally>, work: W) -> Answer<T>
+    pub(super) fn ask<T, W>(self: &Arc<Self>, tally: &Arc<Tally>, work: W) -> Told<T>
     where
         T: Send + 'static,
-        W: Future<Output = Result<Option<T>, StoreError>> + Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let (counter, tally) = (Arc::clone(self), Arc::clone(tally));
         Box::pin(async move {
@@ -118,7 +119,7 @@ impl Tally {
         *self.name == *name && self.kind == kind
     }
 
-    fn note<T>(&self, outcome: &Result<Option<T>, StoreError>, began: Instant) {
+    fn note<T>(&self, outcome: &Result<T, StoreError>, began: Instant) {
         match outcome {
             Ok(_) => {
                 let took = clock::monotonic().saturating_duration_since(began);
@@ -162,7 +163,7 @@ impl Tally {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
