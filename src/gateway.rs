@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Assertions, Authenticators};
 use crate::clock;
 use crate::config::Loaded;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, TokenHandler};
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
+use crate::signin::{App, SignIn};
 use crate::store::{self, Stores};
 use crate::telemetry::{
     Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading, StoreReading,
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub assertions: Option<Assertions>,
     /// The apps.
     pub upstreams: Upstreams,
+    /// The gateway's own sessions, where configured.
+    pub sign_in: Option<SignIn>,
     /// Certificates.
     pub tls: Arc<TlsState>,
     /// Metrics with this generation's labels.
@@ -101,10 +104,26 @@ impl Snapshot {
                     .map(|problem| BuildProblem::new(&problem.key, problem.message)),
             );
         });
+        let upstreams = Upstreams::assemble(
+            &settings.upstreams,
+            previous.map(|old| &old.upstreams),
+            |upstream| {
+                let key = format!("upstream.{}.tls", upstream.name);
+                crate::tls::client_config(&upstream.tls)
+                    .map_err(|error| BuildProblem::new(&key, error.line()))
+            },
+        )
+        .map_err(|found| problems.extend(found));
+        let sign_in = match (&stores, &upstreams) {
+            (Ok(stores), Ok(upstreams)) => sign_in(&settings, stores, upstreams, previous),
+            (Err(()), _) | (_, Err(())) => None,
+        };
+        let own = sign_in.as_ref().map(SignIn::own);
         let authenticators = Authenticators::assemble(
             &settings,
             &policy.identity,
             stores.as_ref().unwrap_or(&no_stores),
+            own.as_ref(),
             previous.map(|old| &*old.authenticators),
         )
         .map_err(|found| {
@@ -122,16 +141,6 @@ impl Snapshot {
             .map_err(|found| {
                 problems.push(BuildProblem::new(&found.key, found.message));
             });
-        let upstreams = Upstreams::assemble(
-            &settings.upstreams,
-            previous.map(|old| &old.upstreams),
-            |upstream| {
-                let key = format!("upstream.{}.tls", upstream.name);
-                crate::tls::client_config(&upstream.tls)
-                    .map_err(|error| BuildProblem::new(&key, error.line()))
-            },
-        )
-        .map_err(|found| problems.extend(found));
         let (Ok(tls), Ok(stores), Ok(authenticators), Ok(assertions), Ok(upstreams)) =
             (tls, stores, authenticators, assertions, upstreams)
         else {
@@ -147,6 +156,7 @@ impl Snapshot {
             authenticators: Arc::new(authenticators),
             assertions,
             upstreams,
+            sign_in,
             tls: Arc::new(tls),
             metrics,
             cors_rules,
@@ -189,6 +199,21 @@ impl Snapshot {
             tracing::warn!("{warning}");
         }
     }
+}
+
+/// The gateway's own sessions, over the stores and apps that are there.
+fn sign_in(
+    settings: &Settings,
+    stores: &Stores,
+    upstreams: &Upstreams,
+    previous: Option<&Snapshot>,
+) -> Option<SignIn> {
+    let app = |handler: &TokenHandler| {
+        let app = upstreams.get(handler.upstream)?;
+        Some(Arc::clone(app) as Arc<dyn App>)
+    };
+    let previous = previous.and_then(|old| old.sign_in.as_ref());
+    SignIn::assemble(settings, stores.ledger()?, stores.handle()?, app, previous)
 }
 
 fn distinct_rules(policy: &Policy) -> Vec<Arc<CorsRule>> {

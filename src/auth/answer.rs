@@ -8,6 +8,7 @@ use http::header::COOKIE;
 use crate::auth::ask::Carried;
 use crate::auth::attempt::Request;
 use crate::auth::authenticators::{Kind, Reader};
+use crate::auth::ledger::SessionId;
 use crate::auth::token::{Checked, Lack, TokenReader};
 use crate::auth::verdicts::VerdictKey;
 use crate::config::settings::Source;
@@ -49,6 +50,12 @@ pub(super) enum Pending<'a, 'r> {
         cookie: Cow<'r, str>,
         key: VerdictKey,
     },
+    /// A session of the gateway's own.
+    Own {
+        source: &'a Source,
+        id: SessionId,
+        key: VerdictKey,
+    },
     /// The app that says who it is.
     App { carried: Carried, key: VerdictKey },
     /// The user whom a credential names that holds by itself.
@@ -58,7 +65,9 @@ pub(super) enum Pending<'a, 'r> {
 impl<'a> Pending<'a, '_> {
     pub(super) fn source(&self) -> Option<&'a Source> {
         match self {
-            Self::Key { source, .. } | Self::Session { source, .. } => Some(*source),
+            Self::Key { source, .. }
+            | Self::Session { source, .. }
+            | Self::Own { source, .. } => Some(*source),
             Self::User { held, .. } => held.source,
             Self::Hash(_) | Self::App { .. } => None,
         }
@@ -117,7 +126,8 @@ impl Reader {
             | Kind::ApiKey(_)
             | Kind::Basic(_)
             | Kind::Certificate(_)
-            | Kind::Session(_) => matches!(source, Some(Source::Cookie(_))),
+            | Kind::Session(_)
+            | Kind::Gateway(_) => matches!(source, Some(Source::Cookie(_))),
         }
     }
 }

@@ -21,6 +21,7 @@ mod cookie;
 mod credential;
 pub mod flights;
 mod forward;
+mod gateway_session;
 mod identify;
 mod inspect;
 mod json;
@@ -31,12 +32,13 @@ pub mod ledger;
 mod people;
 pub mod ports;
 mod question;
+pub mod revoked;
 mod session;
 mod session_reader;
 mod settle;
 mod token;
 mod verdicts;
-mod words;
+pub(crate) mod words;
 
 pub use assertion::Assertions;
 pub use attempt::{Attempt, Request, Try};
@@ -45,6 +47,7 @@ pub use certificate::{BadCertificate, PeerCertificate};
 pub use inspect::Finding;
 pub use jwks::{JwksStatus, usable_keys};
 pub use session::{SampleFormat, read_sample};
+pub use jwt::{expiry_of, jti_of};
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -45,8 +45,23 @@ impl Learned {
         names: &IdentityNames,
         verdicts: &Verdicts,
     ) -> Arc<Caller> {
-        let bytes = CALLER + 2 * weight_of(&identity);
-        let caller = Arc::new(names.introduce(identity));
+        self.keep_bearing(identity, None, names, verdicts)
+    }
+
+    /// The same for a caller whose app gets this bearer token.
+    pub(crate) fn keep_bearing(
+        &self,
+        identity: Identity,
+        bearer: Option<&str>,
+        names: &IdentityNames,
+        verdicts: &Verdicts,
+    ) -> Arc<Caller> {
+        let bytes = CALLER + 2 * weight_of(&identity) + bearer.map_or(0, str::len);
+        let caller = names.introduce(identity);
+        let caller = Arc::new(match bearer {
+            Some(token) => caller.bearing(token),
+            None => caller,
+        });
         let from = self.now.saturating_sub(SLACK);
         verdicts.keep(self.key, Arc::clone(&caller), from, self.until, bytes);
         caller
@@ -94,22 +109,24 @@ impl Question {
             return Err(no_reader());
         };
         let identity = caller.identity();
-        let user = self.user(identity, directory, &carried).await?;
+        let user = self.user(&self.reader, identity, directory, &carried).await?;
         let until = directory.reusable_until(&user);
         let until = identity.expires_at.map_or(until, |end| end.min(until));
         let whole = people::joined(identity, &user);
         Ok(self.learn(whole, until))
     }
 
-    async fn user(
+    /// The user whom `reader` found a credential of.
+    pub(crate) async fn user(
         &self,
+        reader: &Reader,
         identity: &Identity,
         directory: &Directory,
         carried: &Carried,
     ) -> Result<User, Denial> {
         let look = Look::default();
         let user = directory.user(&identity.user, carried, look).await?;
-        let Kind::Token(token) = &self.reader.kind else {
+        let Kind::Token(token) = &reader.kind else {
             return Ok(user);
         };
         if token.check_unrevoked(identity, &user).is_ok() {

@@ -124,6 +124,7 @@ impl SessionReader {
             | AuthenticatorKind::ApiKey(_)
             | AuthenticatorKind::Basic(_)
             | AuthenticatorKind::ClientCertificate(_)
+            | AuthenticatorKind::GatewaySession(_)
             | AuthenticatorKind::Forward(_) => return Err("is no session cookie"),
         };
         Ok(Self {

@@ -11,7 +11,6 @@ use crate::auth::ask::Carried;
 use crate::auth::attempt::{Attempt, Request};
 use crate::auth::authenticators::{Authenticators, Kind, Reader};
 use crate::auth::question::Question;
-use crate::auth::token::{Checked, Keys, Lack, TokenReader};
 use crate::auth::verdicts::VerdictKey;
 use crate::clock::Timestamp;
 
@@ -51,7 +50,8 @@ impl Authenticators {
                     lack,
                 },
             ) => {
-                let checked = self.wait_for_keys(token, &text, lack, now).await;
+                let waited = token.wait(&text, lack, self.verdicts(), self.names(), now);
+                let checked = waited.await;
                 checked_token(token, checked, source, Cow::Borrowed(""), request)
             }
             (Kind::Basic(basic), Pending::Hash(credential)) => {
@@ -77,6 +77,24 @@ impl Authenticators {
                     .join(key, move || question.about_session(cookie, carried));
                 return concluded(looked_up.await, Some(source), Some(key));
             }
+            (
+                Kind::Gateway(gateway),
+                Pending::Own {
+                    source,
+                    id,
+                    key,
+                },
+            ) => {
+                let Some(jwt) = self.readers().get(gateway.settings.auth.0).cloned() else {
+                    return Answer::Absent;
+                };
+                let question = self.question(reader, key, now);
+                let carried = Carried::credentials(request);
+                let looked_up = self
+                    .flights()
+                    .join(key, move || question.of_own_session(id, jwt, carried));
+                return concluded(looked_up.await, Some(source), Some(key));
+            }
             (_, Pending::App { carried, key }) => {
                 let question = self.question(reader, key, now);
                 let looked_up = self.flights().join(key, move || question.of_app(carried));
@@ -96,8 +114,9 @@ impl Authenticators {
                 | Kind::Basic(_)
                 | Kind::Certificate(_)
                 | Kind::Session(_)
+                | Kind::Gateway(_)
                 | Kind::Forward(_),
-                Pending::Key { .. } | Pending::Hash(_),
+                Pending::Key { .. } | Pending::Hash(_) | Pending::Own { .. },
             ) => Answer::Absent,
         };
         match settled {
@@ -136,28 +155,11 @@ impl Authenticators {
             | Kind::ApiKey(_)
             | Kind::Basic(_)
             | Kind::Certificate(_)
+            | Kind::Gateway(_)
             | Kind::Forward(_) => None,
         });
         if answer.contains_key(SET_COOKIE) && touched.into_iter().any(sets) {
             self.verdicts().forget(key);
-        }
-    }
-
-    async fn wait_for_keys(
-        &self,
-        reader: &TokenReader,
-        token: &str,
-        lack: Lack,
-        now: Timestamp,
-    ) -> Checked {
-        let Keys::Fetched(jwks) = &reader.keys else {
-            return Checked::Refused(reader.key_unknown(token));
-        };
-        jwks.await_change(lack).await;
-        match reader.check(token, self.verdicts(), self.names(), now) {
-            Checked::Waits(Lack::Set) => Checked::Refused(jwks.unavailable()),
-            Checked::Waits(Lack::Key) => Checked::Refused(reader.key_unknown(token)),
-            decided @ (Checked::Valid { .. } | Checked::Refused(_)) => decided,
         }
     }
 }

@@ -6,11 +6,13 @@ use http::Method;
 use subtle::ConstantTimeEq;
 
 use crate::auth::attempt::Request;
-use crate::auth::claims::Rules;
+use crate::auth::claims::{Rules, refuse};
 use crate::auth::jwks::Jwks;
 use crate::auth::jwt::{self, Unverified};
+use crate::auth::ledger::TokenMark;
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, from_pem, secret_problem};
 use crate::auth::ports::User;
+use crate::auth::revoked::{Revoked, Standing};
 use crate::auth::session::password_digest;
 use crate::auth::verdicts::{Epoch, VerdictKey, Verdicts};
 use crate::auth::{Problem, jwks};
@@ -39,6 +41,10 @@ pub(crate) struct TokenReader {
     pub(crate) rules: Rules,
     /// A number for these settings and fixed keys.
     pub(crate) epoch: u64,
+    /// What was revoked, where tokens may be.
+    pub(crate) revoked: Option<Arc<Revoked>>,
+    /// The authenticator's name.
+    pub(crate) name: Arc<str>,
 }
 
 /// What came of a token without waiting for anything.
@@ -69,6 +75,107 @@ pub(crate) enum Lack {
 impl TokenReader {
     /// Checks a token with the keys there are.
     pub(crate) fn check(
+        &self,
+        token: &str,
+        verdicts: &Verdicts,
+        names: &IdentityNames,
+        now: Timestamp,
+    ) -> Checked {
+        let checked = self.check_alone(token, verdicts, names, now);
+        let (Some(revoked), Checked::Valid { caller, .. }) = (&self.revoked, &checked) else {
+            return checked;
+        };
+        match self.check_standing(revoked, caller.identity(), token) {
+            Ok(()) => checked,
+            Err(denial) => Checked::Refused(denial),
+        }
+    }
+
+    /// Checks a token, waiting for keys where a fetch may bring them.
+    ///
+    /// # Errors
+    ///
+    /// The `token_…` codes, and `auth_unavailable`.
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        verdicts: &Verdicts,
+        names: &IdentityNames,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, Denial> {
+        let checked = match self.check(token, verdicts, names, now) {
+            Checked::Waits(lack) => self.wait(token, lack, verdicts, names, now).await,
+            checked @ (Checked::Valid { .. } | Checked::Refused(_)) => checked,
+        };
+        match checked {
+            Checked::Valid { caller, .. } => Ok(caller),
+            Checked::Refused(denial) => Err(denial),
+            Checked::Waits(_) => Err(self.key_unknown(token)),
+        }
+    }
+
+    /// Waits for keys, and checks once more.
+    pub(crate) async fn wait(
+        &self,
+        token: &str,
+        lack: Lack,
+        verdicts: &Verdicts,
+        names: &IdentityNames,
+        now: Timestamp,
+    ) -> Checked {
+        let Keys::Fetched(jwks) = &self.keys else {
+            return Checked::Refused(self.key_unknown(token));
+        };
+        jwks.await_change(lack).await;
+        match self.check(token, verdicts, names, now) {
+            Checked::Waits(Lack::Set) => Checked::Refused(jwks.unavailable()),
+            Checked::Waits(Lack::Key) => Checked::Refused(self.key_unknown(token)),
+            decided @ (Checked::Valid { .. } | Checked::Refused(_)) => decided,
+        }
+    }
+
+    /// Under which names a token's `jti` is unique: its issuers, else this authenticator.
+    pub(crate) fn issuers(&self) -> Vec<&str> {
+        if self.settings.issuer.is_empty() {
+            return vec![&self.name];
+        }
+        self.settings.issuer.iter().map(String::as_str).collect()
+    }
+
+    /// What a revocation of this token names: its `jti`, or itself where it has none.
+    fn mark(&self, identity: &Identity, token: &str) -> TokenMark {
+        let text = |name| identity.claims.get(name).and_then(serde_json::Value::as_str);
+        let Some(jti) = text("jti") else {
+            return TokenMark::of_token(token.as_bytes());
+        };
+        let issuer = text("iss").filter(|_| !self.settings.issuer.is_empty());
+        TokenMark::of_jti(issuer.unwrap_or(&self.name), jti)
+    }
+
+    fn check_standing(
+        &self,
+        revoked: &Revoked,
+        identity: &Identity,
+        token: &str,
+    ) -> Result<(), Denial> {
+        // One that does not say when it was issued is older than everything.
+        let issued = identity.claims.get("iat").and_then(serde_json::Value::as_f64);
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds, as everywhere")]
+        let issued = issued.map_or(0, |seconds| seconds as i64);
+        let issued = Timestamp::from_unix_seconds(issued);
+        match revoked.standing(|| self.mark(identity, token), &identity.user, issued) {
+            Standing::Holds => Ok(()),
+            Standing::Revoked => Err(refuse(Code::TokenRevoked, "the token was revoked")
+                .note("revoked by a sign-out, or by an operator: `portcullis sessions`")),
+            Standing::Unknown => {
+                let detail = "whether the token was revoked cannot be looked up right now";
+                Err(Denial::new(Code::AuthUnavailable, detail)
+                    .note("the store of [session] was not read yet, or holds too much"))
+            }
+        }
+    }
+
+    fn check_alone(
         &self,
         token: &str,
         verdicts: &Verdicts,

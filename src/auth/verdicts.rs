@@ -48,6 +48,11 @@ impl VerdictKey {
         digest.copy_from_slice(digest::digest(&SHA256, credential).as_ref());
         Self { epoch, digest }
     }
+
+    /// The key of a credential whose SHA-256 is known.
+    pub(crate) const fn of_digest(epoch: Epoch, digest: [u8; 32]) -> Self {
+        Self { epoch, digest }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use crate::secret::Secret;
 
 mod auth;
 mod sessions;
+mod signin;
 mod upstream;
 
 pub use auth::{
@@ -22,6 +23,9 @@ pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
     DjangoDirectory, DjangoSession, EndpointDirectory, FlaskCookie, FlaskSession, Forward,
     ForwardIdentity, IdentityHeaders, SessionIdentity, SessionStore, SqlDirectory,
+};
+pub use signin::{
+    GatewaySession, Pointer, RefreshBy, SessionHome, Sessions, TokenHandler,
 };
 pub use upstream::{
     Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
@@ -41,6 +45,10 @@ pub struct Settings {
     pub authenticators: Vec<Authenticator>,
     /// `[directory.*]`, in the order of [`DirectoryId`].
     pub directories: Vec<Directory>,
+    /// `[session]`, where something needs it.
+    pub sessions: Option<Sessions>,
+    /// `[token_handler.*]`, in the order of `HandlerId`.
+    pub token_handlers: Vec<TokenHandler>,
     /// `[identity] assertion`.
     pub assertion: Option<Assertion>,
     /// `[log]`.

@@ -23,6 +23,7 @@ pub mod route;
 pub mod routes;
 pub mod security_headers;
 pub mod set_cookie;
+pub mod sign_in;
 pub mod websocket;
 
 use http::HeaderName;
@@ -44,6 +45,8 @@ pub struct Policy {
     pub security_headers: security_headers::SecurityHeaders,
     /// The header that carries the request id.
     pub request_id: HeaderName,
+    /// The cookie of the gateway's own sessions, which no app gets and none may set.
+    pub session_cookie: Option<Box<str>>,
     /// Header lines that a request may have.
     pub header_count: usize,
     /// The rules as tests.

@@ -11,6 +11,7 @@ use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::Requirement;
+use crate::policy::sign_in::SignInPaths;
 
 /// The place of a route in the configuration, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +96,8 @@ pub struct Forward {
     pub add_prefix: Option<Box<str>>,
     /// Time to the answer's head; the upstream's own where `None`.
     pub timeout: Option<Duration>,
+    /// The app's paths that have to do with tokens that the gateway keeps.
+    pub sign_in: Option<Arc<SignInPaths>>,
 }
 
 /// A folder that is served.

@@ -10,6 +10,7 @@ pub(super) mod doors;
 pub(super) mod route;
 pub(super) mod session;
 pub(super) mod shapes;
+pub(super) mod signin;
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) const TABLES: &[&str] = &[
     "directory",
     "cors",
     "identity",
+    "session",
+    "token_handler",
     "route",
     "expect",
     "security_headers",
@@ -46,13 +49,15 @@ table! {
         directory: Named<directory::Directory>,
         cors: Named<Cors>,
         identity: Identity,
+        session: signin::Session,
+        token_handler: Named<signin::TokenHandler>,
         route: Vec<At<route::Route>>,
         expect: Vec<At<Expect>>,
         security_headers: SecurityHeaders,
         log: Log,
         admin: Admin,
     }
-    later { "session", "token_handler", "rate_limit", "tracing" }
+    later { "rate_limit", "tracing" }
 }
 
 table! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::Value;
 
-use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward};
+use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward, GatewaySession};
 use crate::secret::Secret;
 
 /// `[auth.NAME]`.
@@ -40,6 +40,8 @@ pub enum AuthenticatorKind {
     FlaskCookie(Box<FlaskCookie>),
     /// `type = "forward"`.
     Forward(Box<Forward>),
+    /// `type = "gateway-session"`.
+    GatewaySession(GatewaySession),
 }
 
 /// `type = "jwt"`, with its preset applied.
@@ -69,6 +71,8 @@ pub struct Jwt {
     /// app sets `CHECK_REVOKE_TOKEN` (SimpleJWT's `utils.py: get_md5_hash_password`). Wants a
     /// directory of type `django`.
     pub revoke_claim: Option<String>,
+    /// Whether a token may be revoked: by its `jti`, or itself where it has none.
+    pub revocable: bool,
 }
 
 /// A signature algorithm of RFC 7518 or RFC 8037.

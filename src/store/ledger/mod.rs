@@ -19,9 +19,26 @@ use crate::auth::ledger::{
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
+use crate::config::settings::SessionHome;
 
 /// Between two sweeps of a home that does not drop by itself what is over.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// Opens the home that `[session]` names.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do.
+pub fn open(home: &SessionHome) -> Result<SharedLedger, String> {
+    match home {
+        SessionHome::Memory => {
+            in_memory().map_err(|error| format!("the thread of the stores cannot be started: {error}"))
+        }
+        SessionHome::Embedded(_) | SessionHome::Redis(_) | SessionHome::Postgres(_) => {
+            Err("is not in this version of Portcullis; write \"memory\"".to_owned())
+        }
+    }
+}
 
 /// Sessions in memory: for tests, and where a restart may sign everyone out.
 ///
