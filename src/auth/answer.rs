@@ -65,9 +65,9 @@ pub(super) enum Pending<'a, 'r> {
 impl<'a> Pending<'a, '_> {
     pub(super) fn source(&self) -> Option<&'a Source> {
         match self {
-            Self::Key { source, .. }
-            | Self::Session { source, .. }
-            | Self::Own { source, .. } => Some(*source),
+            Self::Key { source, .. } | Self::Session { source, .. } | Self::Own { source, .. } => {
+                Some(*source)
+            }
             Self::User { held, .. } => held.source,
             Self::Hash(_) | Self::App { .. } => None,
         }

@@ -14,21 +14,21 @@ use crate::auth::certificate::CertificateReader;
 use crate::auth::claims::Rules;
 use crate::auth::flights::Flights;
 use crate::auth::forward::ForwardReader;
-use crate::auth::jwt::jti_of;
-use crate::auth::jwks::{Jwks, JwksStatus};
-use crate::auth::people::{self, Directory};
 use crate::auth::gateway_session::GatewayReader;
+use crate::auth::jwks::{Jwks, JwksStatus};
+use crate::auth::jwt::jti_of;
 use crate::auth::ledger::TokenMark;
+use crate::auth::people::{self, Directory};
 use crate::auth::ports::{NoStores, OwnSessions, StoreStatus, Stores};
 use crate::auth::revoked::Revoked;
 use crate::auth::session_reader::SessionReader;
 use crate::auth::token::{Keys, TokenReader, fixed_keys};
 use crate::auth::verdicts::{VerdictKey, Verdicts, next_number};
 use crate::auth::words::chain;
+use crate::clock::Timestamp;
 use crate::config::settings::{
     self, AuthenticatorKind, DirectoryId, DirectoryKind, KeySource, Settings,
 };
-use crate::clock::Timestamp;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::identity::{Caller, IdentityNames};
 use crate::policy::route::AuthenticatorId;
@@ -275,7 +275,9 @@ impl Authenticators {
             _ => None,
         });
         let issuers = readers.flat_map(|token| token.issuers());
-        issuers.map(|issuer| TokenMark::of_jti(issuer, jti)).collect()
+        issuers
+            .map(|issuer| TokenMark::of_jti(issuer, jti))
+            .collect()
     }
 
     fn named(&self, name: &str) -> Option<&Arc<Reader>> {
@@ -401,7 +403,9 @@ impl Reader {
                         | KeySource::PublicKeys(_)
                         | KeySource::JwksFile(_) => Keys::Fixed(fixed_keys(jwt, &at, problems)?),
                     };
-                let revoked = jwt.revocable.then(|| around.own.map(|own| Arc::clone(own.revoked())));
+                let revoked = jwt
+                    .revocable
+                    .then(|| around.own.map(|own| Arc::clone(own.revoked())));
                 let revoked = match revoked {
                     Some(None) => {
                         let why = "the store of [session] is not open";

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use crate::auth::ask::Carried;
 use crate::auth::authenticators::{Kind, Reader};
 use crate::auth::ledger::{SessionId, SessionKey};
-use crate::auth::people;
 use crate::auth::ports::{Opened, OwnSessions};
 use crate::auth::question::{Learned, Question};
 use crate::auth::verdicts::{Epoch, VerdictKey};
+use crate::auth::{credential, people};
 use crate::config::settings::{GatewaySession, Source};
 use crate::policy::denial::{Challenge, Code, Denial};
 use crate::policy::identity::Caller;
@@ -99,6 +101,16 @@ impl Question {
         let bearer = Some(access.expose().as_str());
         Ok(learned.keep_bearing(identity, bearer, &self.names, &self.verdicts))
     }
+}
+
+/// The session that a request's cookie names.
+///
+/// # Errors
+///
+/// `session_malformed`.
+pub fn own_session(cookie: &str, headers: &HeaderMap) -> Result<Option<SessionId>, Denial> {
+    let found = credential::session_cookie(cookie, headers)?;
+    found.map(GatewayReader::id).transpose()
 }
 
 /// The refusal of a session that ended while it was asked for.

@@ -44,10 +44,11 @@ pub use assertion::Assertions;
 pub use attempt::{Attempt, Request, Try};
 pub use authenticators::Authenticators;
 pub use certificate::{BadCertificate, PeerCertificate};
+pub use gateway_session::own_session;
 pub use inspect::Finding;
 pub use jwks::{JwksStatus, usable_keys};
-pub use session::{SampleFormat, read_sample};
 pub use jwt::{expiry_of, jti_of};
+pub use session::{SampleFormat, read_sample};
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

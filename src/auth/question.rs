@@ -109,7 +109,9 @@ impl Question {
             return Err(no_reader());
         };
         let identity = caller.identity();
-        let user = self.user(&self.reader, identity, directory, &carried).await?;
+        let user = self
+            .user(&self.reader, identity, directory, &carried)
+            .await?;
         let until = directory.reusable_until(&user);
         let until = identity.expires_at.map_or(until, |end| end.min(until));
         let whole = people::joined(identity, &user);

@@ -91,7 +91,10 @@ impl Revoked {
                     old.issued = old.issued.max(new.issued);
                     old.until = old.until.max(new.until);
                 };
-                self.users.entry(user.clone()).and_modify(joined).or_insert(new);
+                self.users
+                    .entry(user.clone())
+                    .and_modify(joined)
+                    .or_insert(new);
             }
         }
         self.recount();

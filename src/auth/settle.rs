@@ -77,14 +77,7 @@ impl Authenticators {
                     .join(key, move || question.about_session(cookie, carried));
                 return concluded(looked_up.await, Some(source), Some(key));
             }
-            (
-                Kind::Gateway(gateway),
-                Pending::Own {
-                    source,
-                    id,
-                    key,
-                },
-            ) => {
+            (Kind::Gateway(gateway), Pending::Own { source, id, key }) => {
                 let Some(jwt) = self.readers().get(gateway.settings.auth.0).cloned() else {
                     return Answer::Absent;
                 };

@@ -9,8 +9,8 @@ use crate::auth::attempt::Request;
 use crate::auth::claims::{Rules, refuse};
 use crate::auth::jwks::Jwks;
 use crate::auth::jwt::{self, Unverified};
-use crate::auth::ledger::TokenMark;
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, from_pem, secret_problem};
+use crate::auth::ledger::TokenMark;
 use crate::auth::ports::User;
 use crate::auth::revoked::{Revoked, Standing};
 use crate::auth::session::password_digest;
@@ -144,7 +144,12 @@ impl TokenReader {
 
     /// What a revocation of this token names: its `jti`, or itself where it has none.
     fn mark(&self, identity: &Identity, token: &str) -> TokenMark {
-        let text = |name| identity.claims.get(name).and_then(serde_json::Value::as_str);
+        let text = |name| {
+            identity
+                .claims
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+        };
         let Some(jti) = text("jti") else {
             return TokenMark::of_token(token.as_bytes());
         };
@@ -159,8 +164,14 @@ impl TokenReader {
         token: &str,
     ) -> Result<(), Denial> {
         // One that does not say when it was issued is older than everything.
-        let issued = identity.claims.get("iat").and_then(serde_json::Value::as_f64);
-        #[expect(clippy::cast_possible_truncation, reason = "whole seconds, as everywhere")]
+        let issued = identity
+            .claims
+            .get("iat")
+            .and_then(serde_json::Value::as_f64);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "whole seconds, as everywhere"
+        )]
         let issued = issued.map_or(0, |seconds| seconds as i64);
         let issued = Timestamp::from_unix_seconds(issued);
         match revoked.standing(|| self.mark(identity, token), &identity.user, issued) {

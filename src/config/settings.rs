@@ -24,9 +24,7 @@ pub use sessions::{
     DjangoDirectory, DjangoSession, EndpointDirectory, FlaskCookie, FlaskSession, Forward,
     ForwardIdentity, IdentityHeaders, SessionIdentity, SessionStore, SqlDirectory,
 };
-pub use signin::{
-    GatewaySession, Pointer, RefreshBy, SessionHome, Sessions, TokenHandler,
-};
+pub use signin::{GatewaySession, Pointer, RefreshBy, SessionHome, Sessions, TokenHandler};
 pub use upstream::{
     Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
     UpstreamTls,

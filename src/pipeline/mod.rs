@@ -10,4 +10,5 @@ mod report;
 pub(crate) mod respond;
 pub mod sealing;
 pub mod serve;
+mod sign_in;
 pub mod trace;

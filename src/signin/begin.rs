@@ -70,4 +70,3 @@ impl SignIn {
         cookie::take(&self.0.sessions)
     }
 }
-

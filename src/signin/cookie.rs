@@ -23,9 +23,8 @@ fn line(sessions: &Sessions, value: &str, age: u64) -> Option<HeaderValue> {
         SameSite::None => "None",
     };
     let name = &sessions.cookie;
-    let line = format!(
-        "{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site}; Max-Age={age}"
-    );
+    let line =
+        format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site}; Max-Age={age}");
     let mut line = HeaderValue::try_from(line).ok()?;
     line.set_sensitive(true);
     Some(line)

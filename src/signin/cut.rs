@@ -72,11 +72,15 @@ pub(super) fn find(
 }
 
 /// The string at a pointer, and the text without it.
-fn take(text: &str, pointer: &Pointer) -> Result<(Option<Secret<String>>, Secret<String>), NoTokens> {
+fn take(
+    text: &str,
+    pointer: &Pointer,
+) -> Result<(Option<Secret<String>>, Secret<String>), NoTokens> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|_why| NoTokens::NotJson)?;
     let mut found = None;
     let rest = without(raw, &pointer.0, &mut found);
-    let too_long = (found.as_ref()).is_some_and(|token: &Secret<String>| token.expose().len() > MOST_TOKEN);
+    let too_long =
+        (found.as_ref()).is_some_and(|token: &Secret<String>| token.expose().len() > MOST_TOKEN);
     if too_long {
         return Err(NoTokens::TooLong);
     }
@@ -84,7 +88,11 @@ fn take(text: &str, pointer: &Pointer) -> Result<(Option<Secret<String>>, Secret
 }
 
 /// The text of a value without what stands at `path` in it; `None` where nothing does.
-fn without(raw: &RawValue, path: &[Box<str>], found: &mut Option<Secret<String>>) -> Option<String> {
+fn without(
+    raw: &RawValue,
+    path: &[Box<str>],
+    found: &mut Option<Secret<String>>,
+) -> Option<String> {
     let (first, deeper) = path.split_first()?;
     if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
         let place: usize = first.parse().ok()?;
@@ -94,7 +102,11 @@ fn without(raw: &RawValue, path: &[Box<str>], found: &mut Option<Secret<String>>
             deeper => without(list.get(place)?, deeper, found)?,
         };
         let written = list.iter().enumerate().map(|(at, value)| {
-            if at == place { changed.as_str() } else { value.get() }
+            if at == place {
+                changed.as_str()
+            } else {
+                value.get()
+            }
         });
         return Some(format!("[{}]", written.collect::<Vec<_>>().join(",")));
     }
@@ -172,7 +184,11 @@ mod unit {
         Pointer(text.split('/').skip(1).map(Box::from).collect())
     }
 
-    fn cut_at(json: &str, access: &str, refresh: &str) -> Result<(String, Option<String>, String), NoTokens> {
+    fn cut_at(
+        json: &str,
+        access: &str,
+        refresh: &str,
+    ) -> Result<(String, Option<String>, String), NoTokens> {
         let handler = TokenHandler {
             access: pointer(access),
             refresh_token: pointer(refresh),
@@ -208,7 +224,10 @@ mod unit {
 
     #[test]
     fn an_answer_without_a_refresh_token_is_taken_all_the_same() {
-        assert_eq!(plain(r#"{"access":"A"}"#), Ok(("A".into(), None, "{}".into())));
+        assert_eq!(
+            plain(r#"{"access":"A"}"#),
+            Ok(("A".into(), None, "{}".into()))
+        );
     }
 
     #[test]
@@ -219,7 +238,14 @@ mod unit {
 
     #[test]
     fn what_holds_no_token_is_left_alone() {
-        for json in [r#"{"access":7}"#, r#"{"access":""}"#, r#"{"a":"b"}"#, "[]", "7", "null"] {
+        for json in [
+            r#"{"access":7}"#,
+            r#"{"access":""}"#,
+            r#"{"a":"b"}"#,
+            "[]",
+            "7",
+            "null",
+        ] {
             assert_eq!(plain(json), Err(NoTokens::NoAccess), "{json}");
         }
         for json in ["", "{", "<html>", r#"{"access":"A"} x"#] {

@@ -56,7 +56,10 @@ impl SignIn {
         marks: Vec<TokenMark>,
         now: Timestamp,
     ) -> Result<(), Denial> {
-        let until = departed.tokens.expires().saturating_add(super::revoke::LEEWAY);
+        let until = departed
+            .tokens
+            .expires()
+            .saturating_add(super::revoke::LEEWAY);
         for mark in marks {
             let revocation = Revocation::of_token(mark, until);
             self.0.revoke(revocation, now).await?;
@@ -78,12 +81,18 @@ impl Inner {
     pub(super) async fn end(&self, key: SessionKey, now: Timestamp) -> Result<(), Denial> {
         let ended = self.ledger.end(key, now).await;
         ended.map_err(|error| unavailable(&error))?;
-        self.kept.revoked.take(&Revocation::of_session(key, now), now);
+        self.kept
+            .revoked
+            .take(&Revocation::of_session(key, now), now);
         self.kept.counts.ended(1);
         Ok(())
     }
 
-    pub(super) async fn revoke(&self, revocation: Revocation, now: Timestamp) -> Result<(), Denial> {
+    pub(super) async fn revoke(
+        &self,
+        revocation: Revocation,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
         let noted = self.ledger.revoke(revocation.clone(), now).await;
         noted.map_err(|error| unavailable(&error))?;
         self.kept.revoked.take(&revocation, now);

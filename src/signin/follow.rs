@@ -74,7 +74,8 @@ impl SignIn {
             for revocation in &caught.revocations {
                 kept.revoked.take(revocation, now);
             }
-            kept.cursor.fetch_max(caught.cursor.number(), Ordering::AcqRel);
+            kept.cursor
+                .fetch_max(caught.cursor.number(), Ordering::AcqRel);
             if !caught.more {
                 kept.revoked.is_caught_up();
                 return Ok(());

@@ -37,7 +37,7 @@ pub use revoke::{NotRevoked, Revoking};
 pub use tokens::Tokens;
 
 use crate::auth::flights::Flights;
-use crate::auth::ledger::{SessionKey, SharedLedger};
+use crate::auth::ledger::{SessionId, SessionKey, SharedLedger};
 use crate::auth::ports::{Asked, Opening, OwnSessions};
 use crate::auth::revoked::Revoked;
 use crate::clock::Timestamp;
@@ -106,7 +106,10 @@ impl SignIn {
         let before = previous.map(|before| &before.0);
         let same = before.filter(|before| Arc::ptr_eq(&before.ledger, ledger));
         let counts = before.map(|before| Arc::clone(&before.kept.counts));
-        let kept = same.map_or_else(|| Kept::new(counts.unwrap_or_default()), |same| same.kept.clone());
+        let kept = same.map_or_else(
+            || Kept::new(counts.unwrap_or_default()),
+            |same| same.kept.clone(),
+        );
         Some(Self(Arc::new(Inner {
             ledger: Arc::clone(ledger),
             sessions,
@@ -128,6 +131,21 @@ impl SignIn {
         &self.0.sessions.cookie
     }
 
+    /// Looks that a session lives, and renews it where it is time.
+    ///
+    /// # Errors
+    ///
+    /// `session_unknown`, `session_expired`, and `auth_unavailable` where nobody can say.
+    pub async fn keep(
+        &self,
+        handler: HandlerId,
+        id: SessionId,
+        asked: Asked,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        self.0.open(handler, &id, asked, now).await.map(drop)
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counts(&self) -> Tallied {
@@ -142,13 +160,7 @@ impl SignIn {
 }
 
 impl OwnSessions for SignIn {
-    fn open(
-        &self,
-        handler: HandlerId,
-        id: crate::auth::ledger::SessionId,
-        asked: Asked,
-        now: Timestamp,
-    ) -> Opening {
+    fn open(&self, handler: HandlerId, id: SessionId, asked: Asked, now: Timestamp) -> Opening {
         let inner = Arc::clone(&self.0);
         Box::pin(async move { inner.open(handler, &id, asked, now).await })
     }

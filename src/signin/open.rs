@@ -40,7 +40,8 @@ impl Inner {
             let until = now.saturating_add(MEANWHILE).min(tokens.expires());
             return Ok(opened(&session, tokens, until));
         }
-        self.renew_first(handler, id, session.generation(), asked).await?;
+        self.renew_first(handler, id, session.generation(), asked)
+            .await?;
         let now = now.max(crate::clock::now());
         let (session, tokens) = self.load(handler, id, now).await?;
         if !tokens.are_good(now) {

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use super::tokens::Tokens;
 use super::{Inner, Post, Reply, cut, refusal};
-use crate::auth::ledger::{
-    Change, Generation, Lease, Session, SessionId, holder, seal,
-};
+use crate::auth::ledger::{Change, Generation, Lease, Session, SessionId, holder, seal};
 use crate::auth::ports::Asked;
 use crate::auth::words::{quoted, unavailable};
 use crate::clock;
@@ -164,9 +162,16 @@ impl Renewal {
             return Err(self.over("its access token is over and nothing renews it: no refresh token, or no `refresh` in the token handler").await);
         };
         let turn = self.inner.kept.calls.acquire().await;
-        let reply = handler.app.post(post(settings, path, refresh, &self.asked)).await;
+        let reply = handler
+            .app
+            .post(post(settings, path, refresh, &self.asked))
+            .await;
         drop(turn);
-        let reply = reply.map_err(|error| refusal::unavailable(format!("the app did not renew the session's token: {error}")))?;
+        let reply = reply.map_err(|error| {
+            refusal::unavailable(format!(
+                "the app did not renew the session's token: {error}"
+            ))
+        })?;
         if refuses(&reply) {
             self.inner.kept.counts.refused();
             let words = format!(
@@ -264,6 +269,8 @@ fn refuses(reply: &Reply) -> bool {
 fn words_of(reply: &Reply) -> String {
     let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |name| json.get(name).and_then(serde_json::Value::as_str);
-    let said = ["detail", "msg", "message", "error", "code"].into_iter().find_map(text);
+    let said = ["detail", "msg", "message", "error", "code"]
+        .into_iter()
+        .find_map(text);
     said.map_or_else(|| "without words".to_owned(), quoted)
 }

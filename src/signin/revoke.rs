@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::SignIn;
-use crate::auth::ledger::{
-    BadSession, Listing, Page, Revocation, SessionKey, TokenMark,
-};
+use crate::auth::ledger::{BadSession, Listing, Page, Revocation, SessionKey, TokenMark};
 use crate::auth::ports::StoreError;
 use crate::clock::Timestamp;
 
@@ -80,7 +78,10 @@ impl SignIn {
                     return Ok(0);
                 }
                 inner.ledger.end(key, now).await?;
-                inner.kept.revoked.take(&Revocation::of_session(key, now), now);
+                inner
+                    .kept
+                    .revoked
+                    .take(&Revocation::of_session(key, now), now);
                 inner.kept.counts.ended(1);
                 Ok(1)
             }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 
-use crate::config::settings::{
-    Pointer, RefreshBy, SameSite, SessionHome, Sessions, TokenHandler,
-};
+use crate::config::settings::{Pointer, RefreshBy, SameSite, SessionHome, Sessions, TokenHandler};
 use crate::policy::route::{AuthenticatorId, UpstreamId};
 
 /// A token whose payload says so; nobody here looks at its signature.

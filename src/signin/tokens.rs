@@ -38,7 +38,11 @@ struct Written {
 impl Tokens {
     /// Tokens that an app has just given; `None` where the access token tells no end.
     #[must_use]
-    pub fn new(access: Secret<String>, refresh: Option<Secret<String>>, now: Timestamp) -> Option<Self> {
+    pub fn new(
+        access: Secret<String>,
+        refresh: Option<Secret<String>>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let expires = expiry_of(access.expose())?;
         Some(Self {
             access,
@@ -70,7 +74,12 @@ impl Tokens {
 
     /// The tokens after a renewal. An app that does not rotate gives no new refresh token.
     #[must_use]
-    pub fn renewed(&self, access: Secret<String>, refresh: Option<Secret<String>>, now: Timestamp) -> Option<Self> {
+    pub fn renewed(
+        &self,
+        access: Secret<String>,
+        refresh: Option<Secret<String>>,
+        now: Timestamp,
+    ) -> Option<Self> {
         Self::new(access, refresh.or_else(|| self.refresh.clone()), now)
     }
 

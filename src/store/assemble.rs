@@ -13,8 +13,7 @@ use super::sql::Query;
 use super::{StoreProblem, Stores, ledger};
 use crate::auth::ledger::SharedLedger;
 use crate::config::settings::{
-    self,
-    Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
+    self, Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
     DjangoBackend, SessionHome, SessionStore, Settings,
 };
 use crate::secret::Secret;
@@ -101,7 +100,10 @@ impl<'p> Builder<'p> {
     }
 
     /// Where the gateway keeps its own sessions; the one of before where it is the same.
-    fn ledger(&mut self, sessions: Option<&settings::Sessions>) -> Option<(SessionHome, SharedLedger)> {
+    fn ledger(
+        &mut self,
+        sessions: Option<&settings::Sessions>,
+    ) -> Option<(SessionHome, SharedLedger)> {
         let home = &sessions?.home;
         let before = self.previous.and_then(|stores| stores.ledger.clone());
         if let Some(same) = before.filter(|(before, _)| before == home) {

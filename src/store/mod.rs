@@ -39,8 +39,8 @@ use self::engine::Engine;
 use self::pool::Pool;
 use self::redis::Line;
 use self::sessions::Sessions;
-use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
 use crate::auth::ledger::{SessionKey, SharedLedger};
+use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
 use crate::clock;
 use crate::config::settings::{DirectoryId, SessionHome};
 

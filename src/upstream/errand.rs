@@ -65,7 +65,11 @@ fn told(error: &UpstreamError) -> AppError {
     AppError(denial.operator_note().unwrap_or(denial.detail()).to_owned())
 }
 
-fn request(post: Post, host: &UpstreamHost, server: &Server) -> Result<Request<Full<Bytes>>, AppError> {
+fn request(
+    post: Post,
+    host: &UpstreamHost,
+    server: &Server,
+) -> Result<Request<Full<Bytes>>, AppError> {
     let Post {
         path,
         asked,
@@ -77,7 +81,9 @@ fn request(post: Post, host: &UpstreamHost, server: &Server) -> Result<Request<F
     let body = json.map_or_else(Bytes::new, |json| Bytes::copy_from_slice(json.expose()));
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = path.parse().map_err(|_why| AppError(format!("{path} is not a path")))?;
+    *request.uri_mut() = path
+        .parse()
+        .map_err(|_why| AppError(format!("{path} is not a path")))?;
     let seen = match (host, asked.host) {
         (UpstreamHost::Preserve, Some(host)) => host,
         (UpstreamHost::Fixed(host), _) => host.clone(),
@@ -110,7 +116,9 @@ async fn exchange(stream: Stream, request: Request<Full<Bytes>>) -> Result<Reply
     let asked = async {
         let answer = sender.send_request(request).await.map_err(failed)?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST_ANSWER).collect().await;
+        let body = Limited::new(answer.into_body(), MOST_ANSWER)
+            .collect()
+            .await;
         let body = body.map_err(|error| AppError(format!("the answer's body failed: {error}")))?;
         Ok(Reply {
             status,

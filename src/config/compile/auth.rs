@@ -27,8 +27,9 @@ pub(super) fn compile(
         check_table_name(&name, &key, cx);
         let directory = directory(&key, &value, directories, cx);
         let kind = match value {
-            Auth::GatewaySession(raw) => (handlers.reader(&key, raw, cookie, cx))
-                .map(AuthenticatorKind::GatewaySession),
+            Auth::GatewaySession(raw) => {
+                (handlers.reader(&key, raw, cookie, cx)).map(AuthenticatorKind::GatewaySession)
+            }
             value => kind(&key, value, tls, cx),
         };
         list.extend(kind.map(|kind| Authenticator {

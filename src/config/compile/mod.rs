@@ -100,8 +100,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let token_handlers = table(raw.token_handler);
     let needs_sessions = signin::needs_sessions(&auth) || !token_handlers.0.is_empty();
     let sessions = signin::sessions(raw.session, needs_sessions, cx);
-    let handlers =
-        signin::Handlers::compile(token_handlers, &upstream_names, &readers, cx);
+    let handlers = signin::Handlers::compile(token_handlers, &upstream_names, &readers, cx);
     let mut routes = route::compile(raw.route, &around, cx);
     handlers.mark(&mut routes);
     let hosts = hosts(&routes);

@@ -22,8 +22,7 @@ use crate::policy::route::{Action, AuthenticatorId, Route, UpstreamId};
 use crate::policy::sign_in::{HandlerId, SignInPaths};
 
 /// A session lives for a second at the least and ten years at the most.
-const LIVES: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_hours(3_650 * 24);
+const LIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3_650 * 24);
 /// How the store is written.
 const STORES: &str = "\"memory\", \"embedded\", \"redis://…\", \"rediss://…\" or \"postgres://…\"";
 /// How a pointer is written.
@@ -38,7 +37,9 @@ pub(super) struct Readers {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
     /// A jwt authenticator, and whether its preset is Flask-JWT-Extended's.
-    Jwt { of_flask: bool },
+    Jwt {
+        of_flask: bool,
+    },
     Other,
 }
 
@@ -103,8 +104,8 @@ impl Handlers {
             check_table_name(&name, &key, cx);
             let handler = handler(&name, &key, value, (upstreams, readers), cx);
             if let Some(handler) = &handler
-                && let Some(other) = (list.iter().flatten())
-                    .find(|other| other.upstream == handler.upstream)
+                && let Some(other) =
+                    (list.iter().flatten()).find(|other| other.upstream == handler.upstream)
             {
                 let message = format!(
                     "the tokens of this app are kept by [token_handler.{}] already; one app has one",
@@ -190,7 +191,9 @@ fn handler(
             cx.lacks(key, field, None);
         }
     }
-    let upstream = raw.upstream.and_then(|name| cx.named(&name, "upstream", upstreams));
+    let upstream = raw
+        .upstream
+        .and_then(|name| cx.named(&name, "upstream", upstreams));
     let auth = raw.auth.and_then(|name| jwt(&name, readers, cx));
     let login = raw.login.and_then(|text| path(&text, cx));
     let refresh = raw.refresh.and_then(|text| path(&text, cx));
@@ -208,7 +211,11 @@ fn handler(
         Duration::ZERO..=Duration::from_hours(24),
     );
     let (auth, of_flask) = auth?;
-    let default = if of_flask { RefreshBy::Bearer } else { RefreshBy::Body };
+    let default = if of_flask {
+        RefreshBy::Bearer
+    } else {
+        RefreshBy::Body
+    };
     Some(TokenHandler {
         name: name.into(),
         upstream: UpstreamId(upstream?),

@@ -31,9 +31,8 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// What is wrong with it, and what to do.
 pub fn open(home: &SessionHome) -> Result<SharedLedger, String> {
     match home {
-        SessionHome::Memory => {
-            in_memory().map_err(|error| format!("the thread of the stores cannot be started: {error}"))
-        }
+        SessionHome::Memory => in_memory()
+            .map_err(|error| format!("the thread of the stores cannot be started: {error}")),
         SessionHome::Embedded(_) | SessionHome::Redis(_) | SessionHome::Postgres(_) => {
             Err("is not in this version of Portcullis; write \"memory\"".to_owned())
         }
