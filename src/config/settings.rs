@@ -11,6 +11,7 @@ use http::HeaderName;
 use crate::secret::Secret;
 
 mod auth;
+mod ledger;
 mod sessions;
 mod signin;
 mod upstream;
@@ -19,12 +20,13 @@ pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,
 };
+pub use ledger::{GatewaySessions, LedgerHome, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
     DjangoDirectory, DjangoSession, EndpointDirectory, FlaskCookie, FlaskSession, Forward,
     ForwardIdentity, IdentityHeaders, SessionIdentity, SessionStore, SqlDirectory,
 };
-pub use signin::{GatewaySession, Pointer, RefreshBy, SessionHome, Sessions, TokenHandler};
+pub use signin::{GatewaySession, Pointer, RefreshBy, TokenHandler};
 pub use upstream::{
     Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
     UpstreamTls,
@@ -44,7 +46,7 @@ pub struct Settings {
     /// `[directory.*]`, in the order of [`DirectoryId`].
     pub directories: Vec<Directory>,
     /// `[session]`, where something needs it.
-    pub sessions: Option<Sessions>,
+    pub sessions: Option<GatewaySessions>,
     /// `[token_handler.*]`, in the order of `HandlerId`.
     pub token_handlers: Vec<TokenHandler>,
     /// `[identity] assertion`.

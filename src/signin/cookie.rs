@@ -3,20 +3,20 @@
 use http::HeaderValue;
 
 use crate::auth::ledger::SessionId;
-use crate::config::settings::{SameSite, Sessions};
+use crate::config::settings::{GatewaySessions, SameSite};
 
 /// Gives the cookie. Neither scripts nor plain http nor another host ever see it.
-pub(super) fn give(sessions: &Sessions, id: &SessionId) -> Option<HeaderValue> {
+pub(super) fn give(sessions: &GatewaySessions, id: &SessionId) -> Option<HeaderValue> {
     let age = sessions.lifetime.as_secs();
     line(sessions, id.cookie().expose(), age)
 }
 
 /// Takes it away.
-pub(super) fn take(sessions: &Sessions) -> Option<HeaderValue> {
+pub(super) fn take(sessions: &GatewaySessions) -> Option<HeaderValue> {
     line(sessions, "", 0)
 }
 
-fn line(sessions: &Sessions, value: &str, age: u64) -> Option<HeaderValue> {
+fn line(sessions: &GatewaySessions, value: &str, age: u64) -> Option<HeaderValue> {
     let same_site = match sessions.same_site {
         SameSite::Strict => "Strict",
         SameSite::Lax => "Lax",

@@ -41,7 +41,7 @@ use crate::auth::ledger::{SessionId, SessionKey, SharedLedger};
 use crate::auth::ports::{Asked, Opening, OwnSessions};
 use crate::auth::revoked::Revoked;
 use crate::clock::Timestamp;
-use crate::config::settings::{Sessions, Settings, TokenHandler};
+use crate::config::settings::{GatewaySessions, Settings, TokenHandler};
 use crate::policy::denial::Denial;
 use crate::policy::sign_in::HandlerId;
 
@@ -60,7 +60,7 @@ pub struct SignIn(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     ledger: SharedLedger,
-    sessions: Sessions,
+    sessions: GatewaySessions,
     handlers: Vec<Handler>,
     runtime: Handle,
     kept: Kept,

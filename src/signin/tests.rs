@@ -5,7 +5,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 
-use crate::config::settings::{Pointer, RefreshBy, SameSite, SessionHome, Sessions, TokenHandler};
+use crate::config::settings::{
+    GatewaySessions, LedgerHome, Pointer, RefreshBy, SameSite, TokenHandler,
+};
 use crate::policy::route::{AuthenticatorId, UpstreamId};
 
 /// A token whose payload says so; nobody here looks at its signature.
@@ -15,9 +17,9 @@ pub(super) fn jwt(expires: i64, user: &str) -> String {
     format!("{header}.{}.c2ln", BASE64.encode(payload.to_string()))
 }
 
-pub(super) fn sessions() -> Sessions {
-    Sessions {
-        home: SessionHome::Memory,
+pub(super) fn sessions() -> GatewaySessions {
+    GatewaySessions {
+        home: LedgerHome::Memory,
         cookie: "__Host-portcullis".into(),
         same_site: SameSite::Lax,
         idle: Duration::from_hours(1),

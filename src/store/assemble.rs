@@ -14,7 +14,7 @@ use super::{StoreProblem, Stores, ledger};
 use crate::auth::ledger::SharedLedger;
 use crate::config::settings::{
     self, Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
-    DjangoBackend, SessionHome, SessionStore, Settings,
+    DjangoBackend, LedgerHome, SessionStore, Settings,
 };
 use crate::secret::Secret;
 
@@ -102,8 +102,8 @@ impl<'p> Builder<'p> {
     /// Where the gateway keeps its own sessions; the one of before where it is the same.
     fn ledger(
         &mut self,
-        sessions: Option<&settings::Sessions>,
-    ) -> Option<(SessionHome, SharedLedger)> {
+        sessions: Option<&settings::GatewaySessions>,
+    ) -> Option<(LedgerHome, SharedLedger)> {
         let home = &sessions?.home;
         let before = self.previous.and_then(|stores| stores.ledger.clone());
         if let Some(same) = before.filter(|(before, _)| before == home) {
@@ -111,8 +111,8 @@ impl<'p> Builder<'p> {
         }
         match ledger::open(home) {
             Ok(ledger) => Some((home.clone(), ledger)),
-            Err(message) => {
-                self.problem("session.store", &message);
+            Err(wrong) => {
+                self.problems.push(wrong);
                 None
             }
         }

@@ -34,7 +34,7 @@ pub(super) enum Connection {
 /// An address that is none. Its text is not shown: it holds the password.
 #[derive(Debug, thiserror::Error)]
 #[error("is no address of a {0} database")]
-pub(super) struct BadAddress(&'static str);
+pub(super) struct BadAddress(pub(super) &'static str);
 
 impl Options {
     /// Reads an address and sets what keeps the gateway a reader.

@@ -80,6 +80,11 @@ impl Fault {
         self.class() == Some(Class::Schema)
     }
 
+    /// Whether the user has no right to do it.
+    pub(super) fn of_rights(&self) -> bool {
+        self.class() == Some(Class::Denied)
+    }
+
     /// Whether the connection may be asked again: the server answered with an error and is done.
     pub(super) fn leaves_connection(&self) -> bool {
         match self.class() {

@@ -42,7 +42,7 @@ use self::sessions::Sessions;
 use crate::auth::ledger::{SessionKey, SharedLedger};
 use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
 use crate::clock;
-use crate::config::settings::{DirectoryId, SessionHome};
+use crate::config::settings::{DirectoryId, LedgerHome};
 
 /// A session key that no app ever gives out: it is too long for Django and no token of Flask-Session.
 const NOBODY: &str = "portcullis.asks.whether.anyone.is.there";
@@ -69,7 +69,7 @@ pub struct Stores {
     pools: Vec<Weak<Pool>>,
     lines: Vec<Weak<Line>>,
     /// Where the gateway keeps its own sessions.
-    ledger: Option<(SessionHome, SharedLedger)>,
+    ledger: Option<(LedgerHome, SharedLedger)>,
 }
 
 impl Stores {

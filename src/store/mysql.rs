@@ -75,6 +75,7 @@ pub(super) async fn ask(
                     Parameter::Whole(number) => query.bind(number),
                     // MariaDB's type compares with the text.
                     Parameter::Uuid(uuid) => query.bind(uuid.to_string()),
+                    Parameter::Bytes(bytes) => query.bind(bytes.as_slice()),
                 };
             }
         }

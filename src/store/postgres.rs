@@ -29,6 +29,14 @@ pub(super) fn reading(options: PgConnectOptions) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
+/// For the gateway's own tables: statements are short too.
+pub(super) fn writing(options: PgConnectOptions) -> PgConnectOptions {
+    options
+        .application_name("portcullis")
+        .options([("statement_timeout", PATIENCE.as_millis().to_string())])
+        .disable_statement_logging()
+}
+
 /// The database without credentials.
 pub(super) fn shown(options: &PgConnectOptions) -> String {
     let name = options.get_database().unwrap_or(options.get_username());
@@ -55,6 +63,7 @@ pub(super) async fn ask(
                     Parameter::Text(text) => query.bind(text),
                     Parameter::Whole(number) => query.bind(number),
                     Parameter::Uuid(uuid) => query.bind(uuid),
+                    Parameter::Bytes(bytes) => query.bind(bytes.as_slice()),
                 };
             }
         }

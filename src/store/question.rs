@@ -36,6 +36,8 @@ pub(super) enum Parameter {
     Whole(i64),
     /// A UUID in the database's own type.
     Uuid(Uuid),
+    /// Bytes.
+    Bytes(Vec<u8>),
 }
 
 /// Rows with the names of their columns; without rows there are no names.

@@ -83,6 +83,7 @@ pub(super) async fn ask(guarded: &mut Guarded, question: &Question) -> Result<Fo
                     Parameter::Text(text) => query.bind(text),
                     Parameter::Whole(number) => query.bind(number),
                     Parameter::Uuid(uuid) => query.bind(uuid.simple().to_string()),
+                    Parameter::Bytes(bytes) => query.bind(bytes.as_slice()),
                 };
             }
         }

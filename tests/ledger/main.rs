@@ -5,13 +5,18 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a helper of a test may stop the test, read the clock and say what it skips"
 )]
 
 mod contract;
+mod file;
 mod homes;
+mod postgreses;
+mod redises;
 mod rig;
 #[path = "../stores/servers.rs"]
 mod servers;
+mod shared;

@@ -15,7 +15,7 @@ pub enum Event {
     Revoked {
         /// What.
         revocation: Revocation,
-        /// Stands behind it.
+        /// From where to catch up when later ones were missed; some may come again then.
         cursor: Cursor,
     },
     /// Events may have been missed: the connection was lost, or events came faster than they were

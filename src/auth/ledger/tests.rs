@@ -89,7 +89,7 @@ fn a_session_is_touched_once_a_minute() {
 
 #[test]
 fn names_that_do_not_fit_are_told_and_the_client_is_cut() {
-    let start = |user, handler, client| {
+    let start = |user: &str, handler: &str, client: &str| {
         let sealed = Sealed::from_bytes(b"x").unwrap();
         Session::begin(Start {
             user,

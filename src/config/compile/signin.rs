@@ -15,11 +15,13 @@ use crate::config::raw::decode::At;
 use crate::config::raw::shapes::{Named, RawSecret};
 use crate::config::raw::signin as raw;
 use crate::config::settings::{
-    DatabaseKind, GatewaySession, Pointer, RefreshBy, SameSite, SessionHome, Sessions, TokenHandler,
+    DatabaseKind, GatewaySession, GatewaySessions, LedgerHome, Pointer, RedisHome, RedisLogin,
+    RedisNode, RedisPlace, RefreshBy, SameSite, TokenHandler,
 };
 use crate::policy::path::CanonicalPath;
 use crate::policy::route::{Action, AuthenticatorId, Route, UpstreamId};
 use crate::policy::sign_in::{HandlerId, SignInPaths};
+use crate::secret::Secret;
 
 /// A session lives for a second at the least and ten years at the most.
 const LIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3_650 * 24);
@@ -277,7 +279,7 @@ pub(super) fn sessions(
     raw: Option<At<raw::Session>>,
     needed: bool,
     cx: &mut Context<'_>,
-) -> Option<Sessions> {
+) -> Option<GatewaySessions> {
     let written = raw.as_ref().map(|raw| raw.key.clone());
     let raw = raw.map(|raw| raw.value);
     let given = |field: fn(&raw::Session) -> bool| raw.as_ref().is_some_and(field);
@@ -296,7 +298,7 @@ pub(super) fn sessions(
     let same_site = cx.word(raw.same_site.as_ref(), words);
     let idle = cx.bounded(raw.idle, Duration::from_hours(12), LIVES);
     let lifetime = cx.bounded(raw.lifetime, Duration::from_hours(31 * 24), LIVES);
-    let sessions = Sessions {
+    let sessions = GatewaySessions {
         home: home?,
         cookie,
         same_site: same_site.unwrap_or(SameSite::Lax),
@@ -310,16 +312,17 @@ fn home(
     store: Option<At<RawSecret>>,
     file: Option<At<String>>,
     cx: &mut Context<'_>,
-) -> Option<SessionHome> {
+) -> Option<LedgerHome> {
     let address = Address::fetch(store?, cx)?;
     match address.text() {
-        "memory" => Some(SessionHome::Memory),
+        "memory" => Some(LedgerHome::Memory),
         "embedded" => {
             let path = cx.path(&file?);
-            Some(SessionHome::Embedded(path))
+            Some(LedgerHome::File(path))
         }
         _ if redis::SCHEMES.contains(&address.scheme()) => {
-            redis::redis(&address, cx).map(SessionHome::Redis)
+            let url = redis::redis(&address, cx)?;
+            Some(LedgerHome::Redis(Box::new(redis_home(url.expose())?)))
         }
         _ => {
             let database = database::of_address(&address, STORES, cx)?;
@@ -328,9 +331,46 @@ fn home(
                 cx.error(problem.allowed(STORES));
                 return None;
             }
-            Some(SessionHome::Postgres(database))
+            Some(LedgerHome::Postgres(database))
         }
     }
+}
+
+/// A single Redis, by its address.
+fn redis_home(url: &str) -> Option<RedisHome> {
+    let url = url::Url::parse(url).ok()?;
+    let decoded = |text: &str| {
+        let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+        text.into_owned()
+    };
+    let query = |name: &str| {
+        let found = url.query_pairs().find(|(have, _)| have == name);
+        found.map(|(_, value)| value.into_owned())
+    };
+    let is_socket = url.scheme().contains("unix");
+    let user = Some(decoded(url.username())).filter(|user| !user.is_empty());
+    let login = RedisLogin {
+        user: user.or_else(|| query("user")).map(Into::into),
+        password: (url.password().map(decoded))
+            .or_else(|| query("pass"))
+            .map(Secret::new),
+    };
+    let number = query("db").unwrap_or_else(|| url.path().trim_matches('/').to_owned());
+    let at = if is_socket {
+        RedisPlace::Socket(url.path().into())
+    } else {
+        RedisPlace::Server(RedisNode {
+            host: url.host_str()?.trim_matches(['[', ']']).into(),
+            port: url.port().unwrap_or(6379),
+        })
+    };
+    Some(RedisHome {
+        at,
+        tls: url.scheme() == "rediss",
+        authorities: None,
+        login,
+        database: number.parse().unwrap_or(0),
+    })
 }
 
 /// The name of the cookie. With `__Host-` a browser takes it from this host alone, over TLS, for

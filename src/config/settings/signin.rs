@@ -1,41 +1,10 @@
-//! The gateway's own sessions: where they are kept, what makes them, what reads them.
+//! What makes the gateway's own sessions, and what reads them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Database, SameSite};
 use crate::policy::route::{AuthenticatorId, UpstreamId};
 use crate::policy::sign_in::HandlerId;
-use crate::secret::Secret;
-
-/// `[session]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sessions {
-    /// Where they are kept.
-    pub home: SessionHome,
-    /// The cookie that names one.
-    pub cookie: Box<str>,
-    /// The cookie's `SameSite`.
-    pub same_site: SameSite,
-    /// How long a session lives without being seen.
-    pub idle: Duration,
-    /// How long it lives at most.
-    pub lifetime: Duration,
-}
-
-/// `store` of `[session]`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionHome {
-    /// In the gateway's memory, gone with the process.
-    Memory,
-    /// In a file of this gateway alone.
-    Embedded(PathBuf),
-    /// In Redis, shared by any number of gateways.
-    Redis(Secret<String>),
-    /// In PostgreSQL, shared by any number of gateways.
-    Postgres(Database),
-}
 
 /// `[token_handler.NAME]`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,25 +1,40 @@
 //! The homes of the gateway's own sessions: each implements `auth::ledger::Ledger`.
 
+mod embedded;
+mod follow;
 mod leases;
 mod log;
 mod memory;
+mod postgres;
+mod redis;
 
 use std::future::Future;
+use std::path::Path;
+use std::str::FromStr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::embedded::Embedded;
 use self::memory::{MOST_SESSIONS, Memory};
+use self::postgres::InPostgres;
+use self::redis::InRedis;
+use super::StoreProblem;
+use super::connection::{BadAddress, Options};
 use super::desk::{Counter, Tally};
 use super::engine::Engine;
+use super::pool::Pool;
 use crate::auth::ledger::{
     Cursor, Event, Events, Ledger, MOST_BEHIND, Revocation, SharedLedger, Told,
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
-use crate::config::settings::SessionHome;
+use crate::config::settings::{
+    Database, DatabaseKind, LedgerHome, RedisHome, RedisNode, RedisPlace,
+};
 
 /// Between two sweeps of a home that does not drop by itself what is over.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
@@ -29,13 +44,13 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// # Errors
 ///
 /// What is wrong with it, and what to do.
-pub fn open(home: &SessionHome) -> Result<SharedLedger, String> {
+pub fn open(home: &LedgerHome) -> Result<SharedLedger, StoreProblem> {
+    let started = |error: std::io::Error| problem("session.store", &error);
     match home {
-        SessionHome::Memory => in_memory()
-            .map_err(|error| format!("the thread of the stores cannot be started: {error}")),
-        SessionHome::Embedded(_) | SessionHome::Redis(_) | SessionHome::Postgres(_) => {
-            Err("is not in this version of Portcullis; write \"memory\"".to_owned())
-        }
+        LedgerHome::Memory => in_memory().map_err(started),
+        LedgerHome::File(path) => in_file(path),
+        LedgerHome::Redis(redis) => in_redis(redis).map_err(started),
+        LedgerHome::Postgres(database) => in_postgres(database),
     }
 }
 
@@ -50,6 +65,92 @@ pub fn in_memory() -> std::io::Result<SharedLedger> {
     let memory = Arc::new(Memory::new(clerk, MOST_SESSIONS));
     memory.clerk().sweeps(&memory);
     Ok(memory)
+}
+
+/// Sessions in a file, which is made where it is not there. Takes as long as reading it does.
+///
+/// # Errors
+///
+/// Where another process has the file, it is damaged, or cannot be made; in words.
+pub fn in_file(path: &Path) -> Result<SharedLedger, StoreProblem> {
+    let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
+    let shown = format!("the file {}", path.display());
+    let clerk = Clerk::new("embedded", shown.into(), engine);
+    let opened = Embedded::open(path, clerk);
+    let embedded = Arc::new(opened.map_err(|error| problem("session.path", &error))?);
+    embedded.clerk().sweeps(&embedded);
+    Ok(embedded)
+}
+
+/// Sessions in Redis. Opens no connection before it is asked; follows from now on.
+///
+/// # Errors
+///
+/// Where the thread of the stores cannot be started.
+pub fn in_redis(home: &RedisHome) -> std::io::Result<SharedLedger> {
+    let engine = Engine::start()?;
+    let clerk = Clerk::new("redis", shown(home).into(), engine);
+    let redis = Arc::new(InRedis::new(home, clerk));
+    redis.clerk().sweeps(&redis);
+    Ok(redis)
+}
+
+/// Sessions in PostgreSQL. Opens no connection before it is asked; follows from now on.
+///
+/// # Errors
+///
+/// Where the address is none of a PostgreSQL, or the thread of the stores cannot be started.
+pub fn in_postgres(database: &Database) -> Result<SharedLedger, StoreProblem> {
+    let wrong = || problem("session.store", &BadAddress("PostgreSQL"));
+    if database.kind != DatabaseKind::Postgres {
+        return Err(wrong());
+    }
+    // What the library says of an address is dropped: it may quote it.
+    let Ok(options) = PgConnectOptions::from_str(database.url.expose()) else {
+        return Err(wrong());
+    };
+    let options = super::postgres::writing(options);
+    let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
+    let clerk = Clerk::new(
+        "postgres",
+        super::postgres::shown(&options).into(),
+        Arc::clone(&engine),
+    );
+    let pool = Pool::new(
+        database,
+        Options::Postgres(Box::new(options.clone())),
+        &engine,
+    );
+    let postgres = Arc::new(InPostgres::new(pool, options, clerk));
+    postgres.clerk().sweeps(&postgres);
+    Ok(postgres)
+}
+
+/// A Redis without credentials.
+fn shown(home: &RedisHome) -> String {
+    let list = |nodes: &[RedisNode]| {
+        let nodes = nodes
+            .iter()
+            .map(|node| format!("{}:{}", node.host, node.port));
+        nodes.collect::<Vec<_>>().join(",")
+    };
+    match &home.at {
+        RedisPlace::Server(node) => {
+            format!("Redis at {}:{}/{}", node.host, node.port, home.database)
+        }
+        RedisPlace::Socket(path) => format!("Redis at {}/{}", path.display(), home.database),
+        RedisPlace::Sentinel {
+            sentinels, master, ..
+        } => format!("Redis {master:?} of the sentinels {}", list(sentinels)),
+        RedisPlace::Cluster(nodes) => format!("the Redis cluster at {}", list(nodes)),
+    }
+}
+
+fn problem(key: &str, error: &dyn std::error::Error) -> StoreProblem {
+    StoreProblem {
+        key: key.to_owned(),
+        message: error.to_string(),
+    }
 }
 
 /// What every home has: where its work is done and counted, and those who follow it.
@@ -83,6 +184,22 @@ impl Clerk {
         self.counter.ask(&self.tally, work)
     }
 
+    /// The same desk, for the home's own tasks.
+    fn desk(&self) -> Desk {
+        Desk {
+            counter: Arc::clone(&self.counter),
+            tally: Arc::clone(&self.tally),
+        }
+    }
+
+    /// Runs a task of the home's until the home is gone.
+    fn runs(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.counter.engine().spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
     fn shown(&self) -> &Arc<str> {
         &self.counter.shown
     }
@@ -113,10 +230,22 @@ impl Clerk {
 
     /// Has a home swept as long as it is there.
     fn sweeps<H: Ledger + 'static>(&self, home: &Arc<H>) {
-        let (stop, home) = (self.stop.clone(), Arc::downgrade(home));
-        self.counter.engine().spawn(async move {
-            stop.run_until_cancelled(sweeping(home)).await;
-        });
+        self.runs(sweeping(Arc::downgrade(home)));
+    }
+}
+
+/// Where a home's own tasks ask, counted like others.
+struct Desk {
+    counter: Arc<Counter>,
+    tally: Arc<Tally>,
+}
+
+impl Desk {
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Told<T> {
+        self.counter.ask(&self.tally, work)
     }
 }
 

@@ -1,0 +1,176 @@
+//! Lists of sessions in Redis: of a user, and of each shard. A place in a list may be left without
+//! its session, which ended by its idle time; it is passed over, and swept when its last end comes.
+
+use super::{Redis, scripts};
+use crate::auth::ledger::{Bookmark, Listing, Page, Session, SessionKey};
+use crate::auth::ports::StoreError;
+use crate::clock::{self, Timestamp};
+
+/// Places looked at for one page, and sessions that end in one go.
+const MOST_LOOKED: usize = 500;
+/// Shards looked at for one page.
+const MOST_SHARDS: usize = 64;
+/// Revocations forgotten in one step, so that others get their turn.
+const FORGOTTEN: usize = 500;
+
+/// Where a page of all sessions goes on: the shard, then the place behind which.
+struct Mark {
+    shard: u8,
+    after: Vec<u8>,
+}
+
+impl Mark {
+    fn read(bookmark: Option<&Bookmark>) -> Self {
+        match bookmark.and_then(|mark| mark.as_bytes().split_first()) {
+            Some((shard, after)) => Self {
+                shard: *shard,
+                after: after.to_vec(),
+            },
+            None => Self {
+                shard: 0,
+                after: Vec::new(),
+            },
+        }
+    }
+
+    fn write(shard: u8, after: &[u8]) -> Bookmark {
+        Bookmark::from_bytes(&[&[shard], after].concat())
+    }
+}
+
+impl Redis {
+    /// Notes a session among those of its user.
+    pub(super) async fn note(&self, key: SessionKey, session: &Session) -> Result<(), StoreError> {
+        let now = clock::now();
+        let mut note = scripts::NOTE.key(scripts::user(session.user()));
+        note.arg(scripts::member(key, session))
+            .arg(&scripts::end(now))
+            .arg(scripts::kept_for(session, now));
+        self.script(&note).await
+    }
+
+    /// Takes a session from those of its user.
+    pub(super) async fn unnote(
+        &self,
+        key: SessionKey,
+        session: &Session,
+    ) -> Result<(), StoreError> {
+        let mut remove = redis::cmd("ZREM");
+        remove
+            .arg(scripts::user(session.user()))
+            .arg(scripts::member(key, session));
+        self.command::<()>(&remove).await
+    }
+
+    pub(super) async fn end_all_of(&self, user: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let list = scripts::user(user);
+        let (mut ended, mut after) = (0, Vec::new());
+        loop {
+            let members = self.members(&list, &after).await?;
+            for member in &members {
+                let Some(key) = scripts::key_of(member) else {
+                    continue;
+                };
+                ended += u64::from(self.end(key, now).await?);
+            }
+            match members.into_iter().nth(MOST_LOOKED - 1) {
+                Some(last) => after = last,
+                None => return Ok(ended),
+            }
+        }
+    }
+
+    pub(super) async fn list(&self, page: &Page, now: Timestamp) -> Result<Listing, StoreError> {
+        let mark = Mark::read(page.after.as_ref());
+        if let Some(user) = &page.user {
+            let mut listing = Listing::default();
+            let list = scripts::user(user);
+            let full = self
+                .fill(&mut listing, &list, &mark.after, page, now)
+                .await?;
+            listing.next = full.map(|last| Mark::write(0, &last));
+            return Ok(listing);
+        }
+        let mut listing = Listing::default();
+        let mut after = mark.after;
+        for (looked, shard) in (mark.shard..=u8::MAX).enumerate() {
+            if looked == MOST_SHARDS {
+                listing.next = Some(Mark::write(shard, &[]));
+                break;
+            }
+            let list = scripts::all(shard);
+            let after = std::mem::take(&mut after);
+            if let Some(last) = self.fill(&mut listing, &list, &after, page, now).await? {
+                listing.next = Some(Mark::write(shard, &last));
+                break;
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Adds the sessions of a list behind a place; the last place that was looked at, where there
+    /// may be more.
+    async fn fill(
+        &self,
+        listing: &mut Listing,
+        list: &str,
+        after: &[u8],
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let members = self.members(list, after).await?;
+        let whole = members.len() < MOST_LOOKED;
+        let mut last = after.to_vec();
+        for member in members {
+            if listing.sessions.len() == page.size() {
+                return Ok(Some(last));
+            }
+            if let Some(key) = scripts::key_of(&member)
+                && let Some(session) = self.stored(key).await?
+                && session.lives(now)
+            {
+                listing.sessions.push((key, session));
+            }
+            last = member;
+        }
+        Ok((!whole).then_some(last))
+    }
+
+    async fn members(&self, list: &str, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let from = match after {
+            [] => b"-".to_vec(),
+            after => [b"(", after].concat(),
+        };
+        let mut get = redis::cmd("ZRANGEBYLEX");
+        get.arg(list)
+            .arg(from)
+            .arg("+")
+            .arg(&["LIMIT", "0"])
+            .arg(MOST_LOOKED);
+        self.command(&get).await
+    }
+
+    pub(super) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut swept = 0;
+        for shard in 0..=u8::MAX {
+            let mut remove = redis::cmd("ZREMRANGEBYLEX");
+            remove
+                .arg(scripts::all(shard))
+                .arg("-")
+                .arg([&b"("[..], &scripts::end(now)].concat());
+            swept += self.command::<u64>(&remove).await?;
+        }
+        loop {
+            let mut forget = scripts::FORGET.key(scripts::ENTRIES);
+            forget
+                .key(scripts::ENDS)
+                .arg(scripts::millis(now))
+                .arg(FORGOTTEN);
+            let forgotten = self.script::<u64>(&forget).await?;
+            swept += forgotten;
+            if forgotten < FORGOTTEN as u64 {
+                return Ok(swept);
+            }
+        }
+    }
+}
