@@ -14,10 +14,11 @@ use crate::config::Loaded;
 use crate::config::settings::{Settings, TokenHandler};
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
-use crate::signin::{App, SignIn};
+use crate::signin::{App, SignIn, Tallied};
 use crate::store::{self, Stores};
 use crate::telemetry::{
-    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading, StoreReading,
+    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
+    SessionsReading, StoreReading,
 };
 use crate::tls::TlsState;
 use crate::upstream::Upstreams;
@@ -328,6 +329,22 @@ impl Probe for Gateway {
             jwks: jwks.collect(),
             certificates: certificates.collect(),
             stores: stores.collect(),
+            sessions: gate.sign_in.as_ref().map(|sign_in| {
+                let Tallied {
+                    begun,
+                    ended,
+                    renewed,
+                    refused,
+                    failed,
+                } = sign_in.counts();
+                SessionsReading {
+                    begun,
+                    ended,
+                    renewed,
+                    refused,
+                    failed,
+                }
+            }),
             cached_verdicts: gate.authenticators.remembered(),
         }
     }

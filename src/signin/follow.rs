@@ -65,7 +65,7 @@ impl SignIn {
         }
     }
 
-    async fn catch_up(&self) -> Result<(), StoreError> {
+    pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
         let kept = &self.0.kept;
         loop {
             let now = clock::now();

@@ -23,7 +23,7 @@ mod tests;
 mod tokens;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -63,6 +63,8 @@ struct Inner {
     sessions: GatewaySessions,
     handlers: Vec<Handler>,
     runtime: Handle,
+    /// Whether nothing is to be changed: for commands that say what would come of a request.
+    only_looks: AtomicBool,
     kept: Kept,
 }
 
@@ -115,8 +117,18 @@ impl SignIn {
             sessions,
             handlers: handlers.collect::<Option<_>>()?,
             runtime,
+            only_looks: AtomicBool::new(false),
             kept,
         })))
+    }
+
+    /// From now on changes nothing, for a command that says what would come of a request: no
+    /// session is renewed or noted as seen. Reads what was revoked, as far as it can.
+    pub async fn only_look(&self) {
+        self.0.only_looks.store(true, Ordering::Release);
+        if let Err(error) = self.catch_up().await {
+            tracing::debug!(%error, "what was revoked cannot be read");
+        }
     }
 
     /// A handler's settings.

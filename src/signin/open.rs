@@ -1,6 +1,7 @@
 //! Opens a session: loaded, judged by its times, its tokens unsealed and renewed where it is time.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::tokens::Tokens;
@@ -26,6 +27,15 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Opened, Denial> {
         let (session, tokens) = self.load(handler, id, now).await?;
+        let only_looks = self.only_looks.load(Ordering::Acquire);
+        if only_looks {
+            if tokens.are_good(now) {
+                return Ok(opened(&session, tokens, now));
+            }
+            return Err(refusal::expired(
+                "its access token is over; a request would have it renewed first, which is not done here",
+            ));
+        }
         self.touch(&session, id, now).await?;
         let before = self.refresh_before(handler);
         let due = tokens.due(before);

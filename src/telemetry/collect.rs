@@ -327,6 +327,7 @@ fn reading(page: &mut Page, reading: &Reading) {
     jwks(&names::JWKS_FAILURES, &|set| Some(set.failures.float()));
     jwks(&names::JWKS_KEYS, &|set| Some(set.keys.float()));
     stores(page, &reading.stores);
+    sessions(page, reading.sessions);
     page.add(&names::CERTIFICATE_NOT_AFTER, |samples| {
         for certificate in &reading.certificates {
             samples.add(&[&certificate.file], certificate.not_after.unix_seconds());
@@ -352,6 +353,20 @@ fn stores(page: &mut Page, stores: &[StoreReading]) {
         for store in stores {
             samples.add(&[&store.name], store.problem.is_none());
         }
+    });
+}
+
+/// The gateway's own sessions.
+fn sessions(page: &mut Page, sessions: Option<SessionsReading>) {
+    let Some(sessions) = sessions else {
+        return;
+    };
+    page.one(&names::SESSIONS_BEGUN, sessions.begun);
+    page.one(&names::SESSIONS_ENDED, sessions.ended);
+    page.add(&names::SESSION_RENEWALS, |samples| {
+        samples.add(&["renewed"], sessions.renewed);
+        samples.add(&["refused"], sessions.refused);
+        samples.add(&["failed"], sessions.failed);
     });
 }
 
@@ -569,7 +584,13 @@ mod tests {
             .iter()
             .filter(|metric| !later.iter().any(|one| one.name == metric.name))
         {
-            let told_by_others = ["_upstream_", "_jwks_", "_certificate_", "_store_"];
+            let told_by_others = [
+                "_upstream_",
+                "_jwks_",
+                "_certificate_",
+                "_store_",
+                "_session",
+            ];
             let histogram = metric.kind == Kind::Histogram;
             if histogram || !told_by_others.iter().any(|part| metric.name.contains(part)) {
                 assert!(
