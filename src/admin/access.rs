@@ -273,6 +273,7 @@ mod tests {
             local: "127.0.0.1".parse().unwrap(),
             token: None,
             open: false,
+            changes: false,
         };
         let head = request.body(()).unwrap().into_parts().0;
         assert_eq!(admit(rule, &head), Err(Objection::ForeignHost));
@@ -313,12 +314,42 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_something_is_a_post_and_no_link_from_elsewhere() {
+        let ask = |method: Method, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri("/api/revocations");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let rule = Rule {
+                bound: LOOPBACK.parse().unwrap(),
+                local: "127.0.0.1".parse().unwrap(),
+                token: None,
+                open: false,
+                changes: true,
+            };
+            admit(rule, &request.body(()).unwrap().into_parts().0)
+        };
+        let host = ("host", "localhost:9090");
+        assert_eq!(ask(Method::POST, &[host]), Ok(()));
+        assert_eq!(ask(Method::GET, &[host]), Err(Objection::Method));
+        let foreign = [
+            host,
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        assert_eq!(ask(Method::POST, &foreign), Err(Objection::ForeignOrigin));
+        let foreign = [host, ("origin", "https://evil.example")];
+        assert_eq!(ask(Method::POST, &foreign), Err(Objection::ForeignOrigin));
+    }
+
+    #[test]
     fn only_get_and_head_are_taken() {
         let rule = Rule {
             bound: LOOPBACK.parse().unwrap(),
             local: "127.0.0.1".parse().unwrap(),
             token: None,
             open: true,
+            changes: false,
         };
         for (method, expected) in [
             (Method::HEAD, Ok(())),

@@ -11,7 +11,7 @@ use crate::telemetry::cells::Observed;
 use crate::telemetry::metrics::{Door, Refused, Shared};
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
-use crate::telemetry::reading::{Reading, StoreReading};
+use crate::telemetry::reading::{Reading, SessionsReading, StoreReading};
 use crate::telemetry::tables::{RouteMetrics, Tables};
 
 /// Collects everything of [`names::ALL`].
@@ -453,6 +453,13 @@ mod tests {
                     names: vec!["app.example.com".to_owned()],
                     not_after: Timestamp::from_unix_seconds(1_800_000_000),
                 }],
+                sessions: Some(SessionsReading {
+                    begun: 3,
+                    ended: 2,
+                    renewed: 5,
+                    refused: 1,
+                    failed: 4,
+                }),
                 stores: vec![StoreReading {
                     name: "directory.edms".into(),
                     kind: "postgres",
@@ -555,6 +562,10 @@ mod tests {
             r#"portcullis_store_questions_total{store="directory.edms",outcome="failed"} 1"#,
             r#"portcullis_store_seconds_total{store="directory.edms"} 1.5"#,
             r#"portcullis_store_up{store="directory.edms"} 0"#,
+            "portcullis_sessions_begun_total 3",
+            "portcullis_sessions_ended_total 2",
+            r#"portcullis_session_renewals_total{outcome="renewed"} 5"#,
+            r#"portcullis_session_renewals_total{outcome="failed"} 4"#,
             r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
             r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,
             r#"portcullis_config_reloads_total{result="failed"} 1"#,
