@@ -12,6 +12,7 @@ use crate::auth::{Assertions, Authenticators};
 use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::{Settings, TokenHandler};
+use crate::limiter::Limiters;
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
 use crate::signin::{App, SignIn, Tallied};
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub authenticators: Arc<Authenticators>,
     /// Signs what the app is told, where configured.
     pub assertions: Option<Assertions>,
+    /// What requests are counted against.
+    pub limiters: Limiters,
     /// The apps.
     pub upstreams: Upstreams,
     /// The gateway's own sessions, where configured.
@@ -149,6 +152,8 @@ impl Snapshot {
         };
         let metrics = metrics.bind(&settings, &policy);
         let cors_rules = distinct_rules(&policy);
+        let before = previous.map(|old| &old.limiters);
+        let limiters = Limiters::assemble(&policy.limits, before, clock::monotonic());
         Ok(Self {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             policy,
@@ -156,6 +161,7 @@ impl Snapshot {
             stores,
             authenticators: Arc::new(authenticators),
             assertions,
+            limiters,
             upstreams,
             sign_in,
             tls: Arc::new(tls),
@@ -345,6 +351,7 @@ impl Probe for Gateway {
                     failed,
                 }
             }),
+            limits: gate.limiters.readings(clock::monotonic()).collect(),
             cached_verdicts: gate.authenticators.remembered(),
         }
     }

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod gateway;
+pub mod limiter;
 pub mod pipeline;
 pub mod policy;
 pub mod reload;

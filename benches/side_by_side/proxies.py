@@ -27,6 +27,7 @@ class Proxy:
     name = ""
     checks = True  # looks at tokens at all
     cors = True  # answers preflights itself
+    app = "upstream"  # which app of the setting it stands before
 
     def __init__(self, setting, upstream, routes=5):
         self.folder = setting.fresh_folder(self.name)

@@ -28,7 +28,12 @@ LATER_GOALS = [
     ("http2", 1.0, "http2", YARDSTICK),
     ("routes", 1.05, "hs256", None),
     ("handshake", 0.32, "handshake", PEER),
+    ("messages", 0.7, "messages", PEER),
 ]
+
+# WebSockets: at most how much of the peer's memory, and at least how much of its messages a second.
+SOCKET_MEMORY = 1.2
+MESSAGE_RATE = 0.9
 
 
 def median(runs, field):
@@ -74,11 +79,28 @@ def beside(name, other, runs, others):
     return number(ratio(runs, others), 2)
 
 
-def idle_table(results):
-    """Memory of idle connections."""
-    lines = ["| proxy | KiB for an idle TLS connection |", "| --- | ---: |"]
-    lines += [f"| {name} | {kib:.0f} |" for name, kib in results.items()]
+def idle_table(results, what):
+    """Memory of what stands idle."""
+    lines = [f"| proxy | KiB for an idle {what} | beside HAProxy |", "| --- | ---: | ---: |"]
+    for name, kib in results.items():
+        beside_peer = kib / results[PEER] if PEER in results and name != PEER else None
+        lines.append(f"| {name} | {kib:.1f} | {number(beside_peer, 2)} |")
     return "\n".join(lines)
+
+
+def socket_goals(results, idle, gateway):
+    """The goals for WebSockets, each held or missed, as far as they were measured."""
+    lines = []
+    if idle.get(gateway) and idle.get(PEER):
+        got = idle[gateway] / idle[PEER]
+        verdict = "held" if got <= SOCKET_MEMORY else "MISSED"
+        lines.append(f"goal: idle WebSockets, memory beside {PEER} at most {SOCKET_MEMORY}: {got:.2f}, {verdict}")
+    runs, others = results.get(("messages", gateway)), results.get(("messages", PEER))
+    got = ratio(runs, others, "rate") if runs and others else None
+    if got is not None:
+        verdict = "held" if got >= MESSAGE_RATE else "MISSED"
+        lines.append(f"goal: messages, a second beside {PEER} at least {MESSAGE_RATE}: {got:.2f}, {verdict}")
+    return [f"- {line}" for line in lines]
 
 
 def number(value, digits):
@@ -88,8 +110,7 @@ def number(value, digits):
 
 def goals(results, gateway):
     """The goals, each held or missed, as far as they were measured."""
-    lines = _verdicts("goal", GOALS, results, gateway) + _verdicts("later goal", LATER_GOALS, results, gateway)
-    return "\n".join(lines)
+    return _verdicts("goal", GOALS, results, gateway) + _verdicts("later goal", LATER_GOALS, results, gateway)
 
 
 def _verdicts(kind, wanted, results, gateway):

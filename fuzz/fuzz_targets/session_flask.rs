@@ -22,6 +22,7 @@ fn sign(value: &str) -> String {
 fuzz_target!(|data: &[u8]| {
     // Nobody guesses a signature.
     assert!(read_sample(SampleFormat::FlaskCookie, SECRET, data, NOW).is_err());
+    assert!(read_sample(SampleFormat::FlaskRemember, SECRET, data, NOW).is_err());
     let text = String::from_utf8_lossy(data);
     let payload = URL_SAFE_NO_PAD.encode(data);
     for value in [

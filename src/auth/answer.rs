@@ -9,8 +9,10 @@ use crate::auth::ask::Carried;
 use crate::auth::attempt::Request;
 use crate::auth::authenticators::{Kind, Reader};
 use crate::auth::ledger::SessionId;
+use crate::auth::session_reader::SessionReader;
+use crate::auth::shown::Shown;
 use crate::auth::token::{Checked, Lack, TokenReader};
-use crate::auth::verdicts::VerdictKey;
+use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::config::settings::Source;
 use crate::policy::denial::Denial;
 use crate::policy::identity::Caller;
@@ -30,8 +32,6 @@ pub(super) struct Held<'a> {
     pub(super) caller: Arc<Caller>,
     pub(super) source: Option<&'a Source>,
     pub(super) reused: bool,
-    /// What a session's verdict stands under, so that it can be forgotten.
-    pub(super) session: Option<VerdictKey>,
 }
 
 /// A credential whose verdict takes time, and what it waits for.
@@ -46,8 +46,8 @@ pub(super) enum Pending<'a, 'r> {
     Hash(Cow<'r, str>),
     /// A session that is kept elsewhere, or whose user is.
     Session {
-        source: &'a Source,
-        cookie: Cow<'r, str>,
+        source: Option<&'a Source>,
+        shown: Shown<'r>,
         key: VerdictKey,
     },
     /// A session of the gateway's own.
@@ -65,9 +65,8 @@ pub(super) enum Pending<'a, 'r> {
 impl<'a> Pending<'a, '_> {
     pub(super) fn source(&self) -> Option<&'a Source> {
         match self {
-            Self::Key { source, .. } | Self::Session { source, .. } | Self::Own { source, .. } => {
-                Some(*source)
-            }
+            Self::Key { source, .. } | Self::Own { source, .. } => Some(*source),
+            Self::Session { source, .. } => *source,
             Self::User { held, .. } => held.source,
             Self::Hash(_) | Self::App { .. } => None,
         }
@@ -93,7 +92,6 @@ pub(super) fn held(
         caller,
         source,
         reused,
-        session: None,
     })
 }
 
@@ -101,20 +99,40 @@ pub(super) fn held(
 pub(super) fn concluded(
     looked_up: Result<Arc<Caller>, Denial>,
     source: Option<&Source>,
-    session: Option<VerdictKey>,
 ) -> Answer<'_, 'static> {
     match looked_up {
         Ok(caller) => Answer::Valid(Held {
             caller,
             source,
             reused: false,
-            session,
         }),
         Err(denial) => Answer::Refused(denial, source),
     }
 }
 
 impl Reader {
+    /// The places that may pass to the app where one of them decided: both of a session's cookies,
+    /// because the app looks at the same ones in the same order.
+    pub(super) fn passing<'a>(&'a self, decided: Option<&'a Source>) -> &'a [Source] {
+        match &self.kind {
+            Kind::Session(session) => &session.sources,
+            Kind::Token(_)
+            | Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Gateway(_)
+            | Kind::Forward(_) => decided.map_or(&[], std::slice::from_ref),
+        }
+    }
+
+    /// What the verdicts of its sessions stand under.
+    pub(super) fn session_epoch(&self, session: &SessionReader) -> Epoch {
+        Epoch {
+            settings: session.epoch,
+            keys: self.directory.as_ref().map_or(0, |one| one.epoch),
+        }
+    }
+
     /// Whether a browser may have sent the credential by itself, as it sends cookies.
     pub(super) fn is_by_cookie(&self, source: Option<&Source>, request: &Request<'_>) -> bool {
         match &self.kind {

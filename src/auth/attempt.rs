@@ -7,7 +7,6 @@ use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
 use crate::auth::certificate::PeerCertificate;
-use crate::auth::verdicts::VerdictKey;
 use crate::config::settings::Source;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::Client;
@@ -45,8 +44,6 @@ pub struct Attempt<'a> {
     /// Places of this route's authenticators that hold a credential which did not make the caller,
     /// refused or not looked at. The app must not be given it unchecked.
     pub refused_credentials: SmallVec<[&'a Source; 2]>,
-    /// What the verdict of the session stands under, where a session decided.
-    pub(crate) session: Option<VerdictKey>,
 }
 
 /// One authenticator's answer.

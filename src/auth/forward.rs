@@ -31,7 +31,7 @@ impl ForwardReader {
     ///
     /// # Errors
     ///
-    /// `key_unknown` where the app refuses it, `session_anonymous` where it knows nobody,
+    /// `session_unknown` where the app refuses it, `session_anonymous` where it knows nobody,
     /// `auth_unavailable` where it could not say.
     pub(crate) async fn read(&self, carried: &Carried) -> Result<(Identity, Timestamp), Denial> {
         let now = crate::clock::now();
@@ -47,7 +47,7 @@ impl ForwardReader {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let note = format!("{} answered {}", self.settings.url.path(), reply.status);
                 let detail = "the app does not know the credential that was sent";
-                let denial = Denial::new(Code::KeyUnknown, detail).challenge(Challenge::Bearer);
+                let denial = Denial::new(Code::SessionUnknown, detail).challenge(Challenge::Bearer);
                 return Err(denial.note(note));
             }
             other => {

@@ -20,6 +20,7 @@ use crate::auth::gateway_session::{GatewayReader, ended};
 use crate::auth::inspect::in_words;
 use crate::auth::question::Learned;
 use crate::auth::session_reader::SessionReader;
+use crate::auth::shown::Shown;
 use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::clock::Timestamp;
 use crate::config::settings::Source;
@@ -47,7 +48,6 @@ impl Authenticators {
             by_cookie: false,
             tries: SmallVec::new(),
             refused_credentials: SmallVec::new(),
-            session: None,
         };
         if admission == Admission::Public {
             return attempt;
@@ -95,8 +95,8 @@ impl Authenticators {
         admission: Admission,
         request: &Request<'_>,
     ) {
-        let mut winner = None;
-        let mut anonymous = None;
+        let mut winner: Option<&[Source]> = None;
+        let mut anonymous: &[Source] = &[];
         for (id, reader, answer) in answers {
             let (source, outcome, reused, words) = match answer {
                 Answer::Absent => (
@@ -114,10 +114,9 @@ impl Authenticators {
                 ),
                 Answer::Valid(held) => {
                     attempt.by_cookie = reader.is_by_cookie(held.source, request);
-                    attempt.session = held.session;
                     attempt.caller = Some(held.caller);
                     attempt.denial = None;
-                    winner = Some(held.source);
+                    winner = Some(reader.passing(held.source));
                     let words = if held.reused {
                         "valid, known from before"
                     } else {
@@ -138,7 +137,7 @@ impl Authenticators {
                     let visitor =
                         code == Code::SessionAnonymous && matches!(admission, Admission::Optional);
                     if visitor {
-                        anonymous = source;
+                        anonymous = reader.passing(source);
                     } else if winner.is_none() && (first || outage) {
                         attempt.denial = Some(denial);
                     }
@@ -155,7 +154,8 @@ impl Authenticators {
                 words,
             });
         }
-        let passes = winner.flatten().or(anonymous);
+        let passes = winner.filter(|passes| !passes.is_empty());
+        let passes = passes.unwrap_or(anonymous);
         attempt.refused_credentials = self.unchecked(ids, passes, request);
         if attempt.caller.is_none() && attempt.denial.is_none() && admission == Admission::Required
         {
@@ -222,44 +222,32 @@ impl Authenticators {
         request: &Request<'r>,
         now: Timestamp,
     ) -> Answer<'a, 'r> {
-        let [source] = &session.sources;
-        let cookie = match credential::session_cookie(session.cookie(), request.headers) {
+        let shown = match Shown::in_request(session, request) {
             Ok(None) => return Answer::Absent,
-            Err(denial) => return Answer::Refused(denial, Some(source)),
-            Ok(Some(cookie)) => cookie,
+            Err(denial) => return Answer::Refused(denial, session.sources.first()),
+            Ok(Some(shown)) => shown,
         };
-        let directory = reader.directory.as_ref().map_or(0, |one| one.epoch);
-        let epoch = Epoch {
-            settings: session.epoch,
-            keys: directory,
-        };
-        let key = VerdictKey::of(epoch, cookie.as_bytes());
+        let source = session.source(&shown);
+        let key = shown.key(reader.session_epoch(session));
         if let Some(caller) = self.verdicts().recall(&key, now) {
             return Answer::Valid(Held {
                 caller,
-                source: Some(source),
+                source,
                 reused: true,
-                session: Some(key),
             });
         }
         if reader.directory.is_some() || !session.answers_at_once() {
-            let cookie = Cow::Borrowed(cookie);
-            return Answer::Waits(Pending::Session {
-                source,
-                cookie,
-                key,
-            });
+            return Answer::Waits(Pending::Session { source, shown, key });
         }
-        match session.read_at_once(cookie, now) {
-            Err(denial) => Answer::Refused(denial, Some(source)),
+        match session.read_at_once(&shown, now) {
+            Err(denial) => Answer::Refused(denial, source),
             Ok((identity, until)) => {
                 let learned = Learned { key, now, until };
                 let caller = learned.keep(identity, self.names(), self.verdicts());
                 Answer::Valid(Held {
                     caller,
-                    source: Some(source),
+                    source,
                     reused: false,
-                    session: Some(key),
                 })
             }
         }
@@ -292,7 +280,6 @@ impl Authenticators {
                 caller,
                 source: Some(source),
                 reused: true,
-                session: Some(key),
             }),
             None => Answer::Waits(Pending::Own { source, id, key }),
         }
@@ -396,16 +383,16 @@ impl Authenticators {
         }
     }
 
-    /// The places that hold a credential other than the one that made the caller.
+    /// The places that hold a credential other than those that made the caller.
     fn unchecked(
         &self,
         ids: &[AuthenticatorId],
-        winner: Option<&Source>,
+        winner: &[Source],
         request: &Request<'_>,
     ) -> SmallVec<[&Source; 2]> {
         let mut places = SmallVec::<[&Source; 2]>::new();
         for source in self.sources_of(ids) {
-            if Some(source) != winner
+            if !winner.contains(source)
                 && !places.contains(&source)
                 && credential::is_occupied(source, request)
             {

@@ -217,7 +217,7 @@ pub enum StoreError {
 pub struct StoreStatus {
     /// `auth.NAME` or `directory.NAME`: for whom it is asked.
     pub name: Arc<str>,
-    /// `postgres`, `mysql`, `sqlite`, `redis` or `http`.
+    /// `postgres`, `mysql`, `sqlite`, `redis`, `files` or `http`.
     pub kind: &'static str,
     /// Questions that were answered.
     pub answered: u64,

@@ -11,6 +11,7 @@ use crate::auth::ask::Carried;
 use crate::auth::authenticators::{Kind, Reader};
 use crate::auth::people::{self, Directory, Look};
 use crate::auth::ports::User;
+use crate::auth::shown::Shown;
 use crate::auth::verdicts::{VerdictKey, Verdicts};
 use crate::clock::Timestamp;
 use crate::policy::denial::{Code, Denial};
@@ -72,14 +73,14 @@ impl Question {
     /// Whose session a cookie is.
     pub(crate) async fn about_session(
         self,
-        cookie: String,
+        shown: Shown<'static>,
         carried: Carried,
     ) -> Result<Arc<Caller>, Denial> {
         let Kind::Session(session) = &self.reader.kind else {
             return Err(no_reader());
         };
         let directory = self.reader.directory.as_ref();
-        let read = session.read(&cookie, directory, &carried, self.now);
+        let read = session.read(&shown, directory, &carried, self.now);
         let (identity, until) = read.await?;
         Ok(self.learn(identity, until))
     }

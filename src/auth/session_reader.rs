@@ -1,33 +1,31 @@
-//! A session cookie of an app, ready to ask: read, fetched where it is kept, and tied to its user.
+//! A session cookie of an app, ready to ask: which format, which cookies, which keys.
 //!
-//! The order is that of the framework: signature, the stored session, its end, who is signed in,
-//! the user, and for Django the session's hash against the user's password. Nothing is written:
-//! no session is refreshed, moved or deleted.
+//! How one is read stands in `session_reading`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::auth::ask::Carried;
-use crate::auth::people::{self, Directory, Look};
-use crate::auth::ports::{SessionSource, StoredSession, User};
+use smallvec::SmallVec;
+
+use crate::auth::ports::SessionSource;
 use crate::auth::session::django::DjangoCodec;
 use crate::auth::session::flask::FlaskCodec;
-use crate::auth::session::flask_session::{IdCodec, read_payload};
-use crate::auth::session::{self, Data};
-use crate::auth::words::{quoted, unavailable};
-use crate::clock::Timestamp;
-use crate::config::settings::{AuthenticatorKind, DjangoBackend, SessionIdentity, Source};
-use crate::policy::denial::{Challenge, Code, Denial};
-use crate::policy::identity::Identity;
+use crate::auth::session::flask_login::RememberCodec;
+use crate::auth::session::flask_session::IdCodec;
+use crate::auth::shown::Shown;
+use crate::config::settings::{
+    AuthenticatorKind, DjangoBackend, FlaskLogin, SessionIdentity, Source,
+};
 
 /// One authenticator that reads a session cookie.
 #[derive(Debug)]
 pub(crate) struct SessionReader {
     pub(crate) format: Format,
-    /// The one cookie.
-    pub(crate) sources: [Source; 1],
+    pub(crate) login: Login,
+    /// The session's cookie, then the one that remembers a user.
+    pub(crate) sources: SmallVec<[Source; 2]>,
     /// How long a verdict may be reused.
     pub(crate) cache: Duration,
     pub(crate) authenticator: Arc<str>,
@@ -42,6 +40,8 @@ pub(crate) enum Format {
         codec: DjangoCodec,
         kept: Arc<dyn SessionSource>,
         zone: TimeZone,
+        /// Whether they are in files, where the session itself may say when it ends.
+        in_files: bool,
     },
     /// Django, in the cookie.
     DjangoCookie {
@@ -62,10 +62,11 @@ pub(crate) enum Format {
     },
 }
 
-/// A session that was read, whose user has not been looked up yet.
-struct Opened {
-    data: Data,
-    end: Option<Timestamp>,
+/// What Flask-Login adds.
+#[derive(Debug, Default)]
+pub(crate) struct Login {
+    pub(crate) strong: bool,
+    pub(crate) remember: Option<RememberCodec>,
 }
 
 impl SessionReader {
@@ -81,9 +82,14 @@ impl SessionReader {
         epoch: u64,
     ) -> Result<Self, &'static str> {
         let kept = kept.ok_or("its sessions are kept in a store that is not open");
+        let mut login = &FlaskLogin::default();
         let (format, cookie, cache) = match settings {
             AuthenticatorKind::DjangoSession(django) => {
-                let codec = DjangoCodec::new(&django.secrets);
+                let mut codec = DjangoCodec::new(&django.secrets)
+                    .with_backends(django.authentication_backends.as_deref());
+                if django.legacy_sha1 {
+                    codec = codec.with_sha1(&django.secrets);
+                }
                 let format = match &django.backend {
                     DjangoBackend::SignedCookies { lifetime } => Format::DjangoCookie {
                         codec,
@@ -94,16 +100,25 @@ impl SessionReader {
                         codec,
                         kept: kept?,
                         zone: time_zone.clone(),
+                        in_files: false,
+                    },
+                    DjangoBackend::File { time_zone, .. } => Format::DjangoStored {
+                        codec,
+                        kept: kept?,
+                        zone: time_zone.clone(),
+                        in_files: true,
                     },
                     DjangoBackend::Cache { .. } => Format::DjangoStored {
                         codec,
                         kept: kept?,
                         zone: TimeZone::UTC,
+                        in_files: false,
                     },
                 };
                 (format, &django.cookie, django.cache)
             }
             AuthenticatorKind::FlaskSession(flask) => {
+                login = &flask.login;
                 let format = Format::FlaskStored {
                     ids: IdCodec::new(flask.signer.as_deref()),
                     kept: kept?,
@@ -112,6 +127,7 @@ impl SessionReader {
                 (format, &flask.cookie, flask.cache)
             }
             AuthenticatorKind::FlaskCookie(flask) => {
+                login = &flask.login;
                 let format = Format::FlaskCookie {
                     codec: FlaskCodec::new(&flask.secrets),
                     lifetime: flask.lifetime,
@@ -127,196 +143,64 @@ impl SessionReader {
             | AuthenticatorKind::GatewaySession(_)
             | AuthenticatorKind::Forward(_) => return Err("is no session cookie"),
         };
+        let remember = login.remember.as_ref();
+        let names = std::iter::once(cookie).chain(remember.map(|remember| &remember.cookie));
         Ok(Self {
             format,
-            sources: [Source::Cookie(cookie.clone())],
+            login: Login {
+                strong: login.strong,
+                remember: remember.map(|remember| RememberCodec::new(&remember.secret)),
+            },
+            sources: names.map(|name| Source::Cookie(name.clone())).collect(),
             cache,
             authenticator: Arc::clone(name),
             epoch,
         })
     }
 
-    /// The name of the cookie.
+    /// The name of the session's cookie.
     pub(crate) fn cookie(&self) -> &str {
-        match &self.sources {
-            [Source::Cookie(name)] => name,
-            _ => "",
+        self.sources.first().map_or("", cookie_name)
+    }
+
+    /// The name of the cookie that remembers a user, where there is one.
+    pub(crate) fn remember(&self) -> Option<&str> {
+        self.sources.get(1).map(cookie_name)
+    }
+
+    /// Whether a session is tied to the client that began it.
+    pub(crate) fn is_strong(&self) -> bool {
+        self.login.strong
+    }
+
+    /// Whether Channels may take a session otherwise than Django does.
+    pub(crate) fn differs_on_channels(&self) -> bool {
+        match &self.format {
+            Format::DjangoStored { codec, .. } | Format::DjangoCookie { codec, .. } => {
+                codec.differs_on_channels()
+            }
+            Format::FlaskStored { .. } | Format::FlaskCookie { .. } => false,
         }
+    }
+
+    /// The cookie that is told to have decided.
+    pub(crate) fn source(&self, shown: &Shown<'_>) -> Option<&Source> {
+        let place = usize::from(shown.cookie.is_none());
+        self.sources.get(place)
     }
 
     /// Whether the cookie alone tells, so that nothing has to be asked.
     pub(crate) fn answers_at_once(&self) -> bool {
         matches!(self.format, Format::FlaskCookie { .. })
     }
-
-    /// Whom the session names, and until when that may be reused.
-    ///
-    /// # Errors
-    ///
-    /// The `session_…` codes, those of the directory, and `auth_unavailable`.
-    pub(crate) async fn read(
-        &self,
-        cookie: &str,
-        directory: Option<&Directory>,
-        carried: &Carried,
-        now: Timestamp,
-    ) -> Result<(Identity, Timestamp), Denial> {
-        let opened = self.open(cookie, now).await?;
-        let (identity, mut until) = self.named(&opened, now)?;
-        let Some(directory) = directory else {
-            return Ok((identity, until));
-        };
-        let user = self.user(&identity.user, &opened.data, directory, carried);
-        let user = user.await?;
-        until = until.min(directory.reusable_until(&user));
-        Ok((people::joined(&identity, &user), until))
-    }
-
-    /// The same for a cookie that tells by itself.
-    ///
-    /// # Errors
-    ///
-    /// The `session_…` codes.
-    pub(crate) fn read_at_once(
-        &self,
-        cookie: &str,
-        now: Timestamp,
-    ) -> Result<(Identity, Timestamp), Denial> {
-        let opened = self.open_cookie(cookie, now)?;
-        self.named(&opened, now)
-    }
-
-    fn open_cookie(&self, cookie: &str, now: Timestamp) -> Result<Opened, Denial> {
-        let (data, end) = match &self.format {
-            Format::DjangoCookie { codec, lifetime } => {
-                codec.read_cookie(cookie, *lifetime, now)?
-            }
-            Format::FlaskCookie {
-                codec, lifetime, ..
-            } => codec.read(cookie, *lifetime, now)?,
-            Format::DjangoStored { .. } | Format::FlaskStored { .. } => {
-                return Err(refuse(
-                    Code::SessionUnknown,
-                    "the session is kept elsewhere",
-                ));
-            }
-        };
-        Ok(Opened {
-            data,
-            end: Some(end),
-        })
-    }
-
-    async fn open(&self, cookie: &str, now: Timestamp) -> Result<Opened, Denial> {
-        match &self.format {
-            Format::DjangoStored { codec, kept, zone } => {
-                DjangoCodec::check_key(cookie)?;
-                let stored = fetch(&**kept, cookie).await?;
-                let end = session::unexpired(stored.expiry, zone, now)?;
-                let data = if stored.cached {
-                    codec.read_cached(&stored.data)?
-                } else {
-                    codec.read_row(&stored.data)?
-                };
-                Ok(Opened { data, end })
-            }
-            Format::FlaskStored { ids, kept, .. } => {
-                let stored = fetch(&**kept, ids.id(cookie)?).await?;
-                let end = session::unexpired(stored.expiry, &TimeZone::UTC, now)?;
-                let data = read_payload(&stored.data)?;
-                Ok(Opened { data, end })
-            }
-            Format::DjangoCookie { .. } | Format::FlaskCookie { .. } => {
-                self.open_cookie(cookie, now)
-            }
-        }
-    }
-
-    /// Who is signed in to a session, and until when that may be reused at most.
-    fn named(&self, opened: &Opened, now: Timestamp) -> Result<(Identity, Timestamp), Denial> {
-        let end = opened.end.unwrap_or(Timestamp::MAX);
-        let identity = |user: String| Identity {
-            user,
-            roles: Vec::new(),
-            email: None,
-            name: None,
-            claims: serde_json::Map::new(),
-            expires_at: opened.end,
-            authenticator: Arc::clone(&self.authenticator),
-        };
-        let map = match &self.format {
-            Format::DjangoStored { .. } | Format::DjangoCookie { .. } => {
-                let user = DjangoCodec::signed_in(&opened.data)?;
-                return Ok((identity(user), end.min(now.saturating_add(self.cache))));
-            }
-            Format::FlaskStored { identity, .. } | Format::FlaskCookie { identity, .. } => identity,
-        };
-        let (user, roles, email, name) = session::identity(&opened.data, map)?;
-        let mut whole = identity(user).with_roles(roles);
-        (whole.email, whole.name) = (email, name);
-        whole.claims.clone_from(&opened.data);
-        Ok((whole, end.min(now.saturating_add(self.cache))))
-    }
-
-    /// The session's user, whose password the session was made under.
-    ///
-    /// Looked up afresh where the session is: its verdict is reused for the session's `cache` and
-    /// that is how long a changed password or a closed account may go unnoticed, not that and the
-    /// directory's own `cache` on top.
-    async fn user(
-        &self,
-        id: &str,
-        data: &Data,
-        directory: &Directory,
-        carried: &Carried,
-    ) -> Result<User, Denial> {
-        let codec = match &self.format {
-            Format::DjangoStored { codec, .. } | Format::DjangoCookie { codec, .. } => codec,
-            Format::FlaskStored { .. } => {
-                return directory.user(id, carried, Look::default().afresh()).await;
-            }
-            // Its verdict rests on the directory alone.
-            Format::FlaskCookie { .. } => {
-                return directory.user(id, carried, Look::default()).await;
-            }
-        };
-        let look = Look {
-            inactive_too: DjangoCodec::takes_inactive(data),
-            ..Look::default()
-        };
-        let user = directory.user(id, carried, look.afresh()).await?;
-        check_password(codec, data, &user, directory)?;
-        Ok(user)
-    }
 }
 
-fn check_password(
-    codec: &DjangoCodec,
-    data: &Data,
-    user: &User,
-    directory: &Directory,
-) -> Result<(), Denial> {
-    let Some(password) = &user.password else {
-        let note = format!(
-            "[directory.{}] gives no stored password for {}: Django compares the session with it",
-            directory.name,
-            quoted(&user.id)
-        );
-        let detail = "the session cannot be compared with its user";
-        return Err(Denial::new(Code::AuthUnavailable, detail).note(note));
-    };
-    codec.check_user(data, password.expose())
-}
-
-async fn fetch(kept: &dyn SessionSource, key: &str) -> Result<StoredSession, Denial> {
-    let stored = kept.load(key).await.map_err(|error| unavailable(&error))?;
-    stored.ok_or_else(|| {
-        refuse(Code::SessionUnknown, "no such session is kept").note(
-            "the session ended (signed out, cleared, or dropped by the store when its time was over), or it is kept in another store than the one configured here",
-        )
-    })
-}
-
-fn refuse(code: Code, detail: &'static str) -> Denial {
-    Denial::new(code, detail).challenge(Challenge::Bearer)
+fn cookie_name(source: &Source) -> &str {
+    match source {
+        Source::Cookie(name) => name,
+        Source::Header(_)
+        | Source::Query(_)
+        | Source::WebSocketQuery(_)
+        | Source::WebSocketProtocol => "",
+    }
 }

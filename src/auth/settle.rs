@@ -3,12 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::SET_COOKIE;
-
 use crate::auth::answer::{Answer, Pending, checked_token, concluded, held};
 use crate::auth::ask::Carried;
-use crate::auth::attempt::{Attempt, Request};
+use crate::auth::attempt::Request;
 use crate::auth::authenticators::{Authenticators, Kind, Reader};
 use crate::auth::question::Question;
 use crate::auth::verdicts::VerdictKey;
@@ -61,21 +58,14 @@ impl Authenticators {
                     Err(denial) => Answer::Refused(denial, None),
                 }
             }
-            (
-                _,
-                Pending::Session {
-                    source,
-                    cookie,
-                    key,
-                },
-            ) => {
+            (_, Pending::Session { source, shown, key }) => {
                 let question = self.question(reader, key, now);
                 let carried = Carried::credentials(request);
-                let cookie = cookie.into_owned();
+                let shown = shown.into_owned();
                 let looked_up = self
                     .flights()
-                    .join(key, move || question.about_session(cookie, carried));
-                return concluded(looked_up.await, Some(source), Some(key));
+                    .join(key, move || question.about_session(shown, carried));
+                return concluded(looked_up.await, source);
             }
             (Kind::Gateway(gateway), Pending::Own { source, id, key }) => {
                 let Some(jwt) = self.readers().get(gateway.settings.auth.0).cloned() else {
@@ -86,12 +76,12 @@ impl Authenticators {
                 let looked_up = self
                     .flights()
                     .join(key, move || question.of_own_session(id, jwt, carried));
-                return concluded(looked_up.await, Some(source), Some(key));
+                return concluded(looked_up.await, Some(source));
             }
             (_, Pending::App { carried, key }) => {
                 let question = self.question(reader, key, now);
                 let looked_up = self.flights().join(key, move || question.of_app(carried));
-                return concluded(looked_up.await, None, None);
+                return concluded(looked_up.await, None);
             }
             (_, Pending::User { held, key }) => {
                 let question = self.question(reader, key, now);
@@ -99,7 +89,7 @@ impl Authenticators {
                 let looked_up = self
                     .flights()
                     .join(key, move || question.about_user(held.caller, carried));
-                return concluded(looked_up.await, held.source, None);
+                return concluded(looked_up.await, held.source);
             }
             (
                 Kind::Token(_)
@@ -125,34 +115,6 @@ impl Authenticators {
             verdicts: Arc::clone(self.verdicts()),
             key,
             now,
-        }
-    }
-
-    /// Forgets the verdict of a session whose cookie the app has just set anew or taken away, so
-    /// that a sign-out holds here at once.
-    pub fn forget(&self, attempt: &Attempt<'_>, answer: &HeaderMap) {
-        let Some(key) = &attempt.session else {
-            return;
-        };
-        let sets = |name: &str| {
-            answer.get_all(SET_COOKIE).iter().any(|line| {
-                line.as_bytes()
-                    .strip_prefix(name.as_bytes())
-                    .is_some_and(|rest| rest.first() == Some(&b'='))
-            })
-        };
-        let readers = self.readers().iter();
-        let touched = readers.filter_map(|reader| match &reader.kind {
-            Kind::Session(session) => Some(session.cookie()),
-            Kind::Token(_)
-            | Kind::ApiKey(_)
-            | Kind::Basic(_)
-            | Kind::Certificate(_)
-            | Kind::Gateway(_)
-            | Kind::Forward(_) => None,
-        });
-        if answer.contains_key(SET_COOKIE) && touched.into_iter().any(sets) {
-            self.verdicts().forget(key);
         }
     }
 }

@@ -53,6 +53,20 @@ impl VerdictKey {
     pub(crate) const fn of_digest(epoch: Epoch, digest: [u8; 32]) -> Self {
         Self { epoch, digest }
     }
+
+    /// The key of a credential of several parts: another division of the same bytes is another
+    /// key, and so is every credential in one, none of which begins with a NUL.
+    pub(crate) fn of_parts(epoch: Epoch, parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&SHA256);
+        context.update(&[0]);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Self { epoch, digest }
+    }
 }
 
 #[derive(Clone, Debug)]

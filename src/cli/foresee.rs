@@ -17,6 +17,7 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::host::parse_authority;
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
+use crate::policy::websocket::Opening;
 use crate::telemetry::Trace;
 use crate::upstream::body::RequestBody;
 
@@ -85,7 +86,9 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
                 headers: &ask.headers,
                 peer: &ask.peer,
                 target_limit: gate.settings.server.limits.request_line,
+                opening: Opening::Upgrade,
                 known: None,
+                came: None,
             };
             let verdict = judge(gate, &subject, who, now, &mut judged).await;
             verdict.and_then(|verdict| act(gate, ask, &judged, verdict, now))

@@ -23,8 +23,9 @@ pub use auth::{
 pub use ledger::{GatewaySessions, LedgerHome, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
-    DjangoDirectory, DjangoSession, EndpointDirectory, FlaskCookie, FlaskSession, Forward,
-    ForwardIdentity, IdentityHeaders, SessionIdentity, SessionStore, SqlDirectory,
+    DjangoDirectory, DjangoSession, EndpointDirectory, FileNames, FlaskCookie, FlaskLogin,
+    FlaskSession, Forward, ForwardIdentity, IdentityHeaders, RememberCookie, SessionIdentity,
+    SessionStore, SqlDirectory,
 };
 pub use signin::{GatewaySession, Pointer, RefreshBy, TokenHandler};
 pub use upstream::{

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::policy::limit::Unit;
+
 /// The longest duration taken: far beyond any use, and safe to add to any time.
 const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
@@ -12,6 +14,10 @@ pub(super) const DURATION: &str = "a whole number with ms, s, m, h or d, such as
 /// How a size is written.
 pub(super) const SIZE: &str =
     "a whole number with B, KiB, MiB or GiB, such as \"64KiB\", \"10MiB\" or \"2GiB\"";
+
+/// How a rate is written.
+pub(super) const RATE: &str =
+    "a whole number by s, m or h, such as \"10/s\", \"600/m\" or \"1000/h\"";
 
 /// Reads a duration; `None` when it is not one or is over a hundred years.
 pub(super) fn duration(text: &str) -> Option<Duration> {
@@ -39,6 +45,18 @@ pub(super) fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(bytes)
+}
+
+/// Reads a rate: how many, and in what time. `None` when it is not one.
+pub(super) fn rate(text: &str) -> Option<(u64, Unit)> {
+    let (number, unit) = split(text)?;
+    let unit = match unit {
+        "/s" => Unit::Second,
+        "/m" => Unit::Minute,
+        "/h" => Unit::Hour,
+        _ => return None,
+    };
+    Some((number, unit))
 }
 
 /// Splits a number from its unit; one blank may stand between.
@@ -102,10 +120,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rates_are_a_number_by_a_unit_of_time() {
+        assert_eq!(rate("10/s"), Some((10, Unit::Second)));
+        assert_eq!(rate("600/m"), Some((600, Unit::Minute)));
+        assert_eq!(rate("1000 /h"), Some((1000, Unit::Hour)));
+        for wrong in [
+            "", "10", "10/", "10/d", "10s", "/s", "-1/s", "1.5/s", "10/min", "1/s/s",
+        ] {
+            assert_eq!(rate(wrong), None, "{wrong}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,40}") {
-            let _ = (duration(&text), size(&text));
+            let _ = (duration(&text), size(&text), rate(&text));
         }
 
         #[test]

@@ -5,11 +5,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::ORIGIN;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::arrival::Arrival;
+use super::limits::{Counting, Stage};
 use crate::auth::{self, Attempt, PeerCertificate};
 use crate::clock::Timestamp;
 use crate::gateway::Snapshot;
@@ -17,11 +19,12 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::Client;
 use crate::policy::headers::check_framing;
 use crate::policy::identity::Caller;
+use crate::policy::limit::Standing;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
 use crate::policy::route::Route;
 use crate::policy::routes::Miss;
-use crate::policy::websocket::{self, Handshake};
+use crate::policy::websocket::{self, Handshake, Opening};
 use crate::policy::{cors, csrf};
 use crate::tls::Served;
 
@@ -62,8 +65,12 @@ pub struct Subject<'u, 'h> {
     pub peer: &'h Peer,
     /// Largest request target in bytes.
     pub target_limit: usize,
+    /// How it asks for a WebSocket, if it does.
+    pub opening: Opening,
     /// Where the connection's last request was for.
     pub known: Option<&'h Arc<Arrival>>,
+    /// When it came, by the monotonic clock, where it counts against the route's limits.
+    pub came: Option<Instant>,
 }
 
 /// Who a request is judged for.
@@ -93,6 +100,8 @@ pub struct Judged<'u> {
     pub attempt: Option<Attempt<'u>>,
     /// Who is calling, where a credential held.
     pub caller: Option<Arc<Caller>>,
+    /// How the client stands with the route's limits, where it has any.
+    pub standing: Option<Standing>,
     /// What would have been refused on a route that only observes.
     pub overlooked: Option<Denial>,
 }
@@ -155,9 +164,18 @@ pub async fn judge<'u>(
             missed(&miss)
         })?;
     let route = judged.route.insert(Arc::clone(route));
-    judged.handshake = websocket::handshake(subject.version, subject.method, subject.headers)?;
+    judged.handshake = websocket::handshake(
+        subject.opening,
+        subject.version,
+        subject.method,
+        subject.headers,
+    )?;
 
+    let counting = Counting::of(gate, route, subject, client.ip);
     let checked = async {
+        if let Some(counting) = &counting {
+            counting.count(Stage::Arrived, &mut judged.standing, &mut judged.overlooked)?;
+        }
         if judged.handshake.is_some() {
             check_websocket(route, client, origin)?;
         }
@@ -168,15 +186,7 @@ pub async fn judge<'u>(
                 by_cookie = false;
             }
             Who::Bearer => {
-                let request = auth::Request {
-                    method: subject.method,
-                    headers: subject.headers,
-                    query: subject.uri.query(),
-                    websocket: judged.handshake.is_some(),
-                    peer_certificate: (subject.peer.tls.as_ref())
-                        .and_then(|tls| tls.certificate.as_deref()),
-                    client: Some(client),
-                };
+                let request = asked(subject, client, judged.handshake.is_some());
                 let admission = route.requirement.admission;
                 let authenticators = &gate.authenticators;
                 let mut attempt = authenticators
@@ -199,16 +209,34 @@ pub async fn judge<'u>(
                 route.cors.as_deref(),
             )?;
         }
-        route.requirement.check(judged.caller.clone(), now)
+        let permit = route.requirement.check(judged.caller.clone(), now)?;
+        if let Some(counting) = &counting {
+            let stage = Stage::Permitted(judged.caller.as_deref());
+            counting.count(stage, &mut judged.standing, &mut judged.overlooked)?;
+        }
+        Ok(permit)
     }
     .await;
     match checked {
         Ok(permit) => Ok(Verdict::Permitted(permit)),
         Err(denial) => {
             let (permit, denial) = route.requirement.overlook(denial)?;
-            judged.overlooked = Some(denial);
+            // What was passed over first is what would have been told.
+            judged.overlooked.get_or_insert(denial);
             Ok(Verdict::Permitted(permit))
         }
+    }
+}
+
+/// A request as the authenticators see it.
+fn asked<'r>(subject: &Subject<'r, 'r>, client: &'r Client, websocket: bool) -> auth::Request<'r> {
+    auth::Request {
+        method: subject.method,
+        headers: subject.headers,
+        query: subject.uri.query(),
+        websocket,
+        peer_certificate: (subject.peer.tls.as_ref()).and_then(|tls| tls.certificate.as_deref()),
+        client: Some(client),
     }
 }
 

@@ -35,6 +35,11 @@ impl Times {
         }
     }
 
+    /// When the request's head was there.
+    pub(super) const fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The request goes to the app now.
     pub(super) fn sent(&mut self) -> Instant {
         *self.sent.insert(clock::monotonic())
@@ -79,6 +84,7 @@ pub(super) struct Seen<'a, 'j> {
     pub(super) judged: &'a Judged<'j>,
     pub(super) denial: Option<Denial>,
     pub(super) status: StatusCode,
+    pub(super) close: Option<u16>,
     pub(super) server: Option<Arc<str>>,
     pub(super) retries: u32,
     pub(super) request_bytes: u64,
@@ -101,6 +107,7 @@ pub(super) struct Report {
     uri: Uri,
     host: Option<HeaderValue>,
     status: StatusCode,
+    close: Option<u16>,
     denial: Option<Denial>,
     overlooked: Option<Denial>,
     preflight: bool,
@@ -159,6 +166,7 @@ impl Report {
                 .as_ref()
                 .map(|client| client.authority.clone()),
             status: seen.status,
+            close: seen.close,
             denial: seen.denial,
             overlooked: judged.overlooked.clone(),
             preflight: seen.preflight,
@@ -212,6 +220,7 @@ impl Drop for Report {
             host: self.host.as_ref().map_or("", |host| text(host, told)),
             path: self.uri.path(),
             status: self.status,
+            close: self.close,
             denial: self.denial.as_ref(),
             overlooked: self.overlooked.as_ref(),
             preflight: self.preflight,

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::judge::Judged;
 use crate::clock::Timestamp;
-use crate::config::settings::Source;
+use crate::config::settings::{Authenticator, Source};
 use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::requirement::Permit;
@@ -61,7 +61,7 @@ impl<'a> Sealing<'a, '_> {
         let (Some(client), Some(path)) = (&self.judged.client, &self.judged.path) else {
             return Err(Denial::new(Code::BadRequest, "the request has no host"));
         };
-        let passing = Passing::of(self.judged, self.route);
+        let passing = Passing::of(self.gate, self.judged, self.route);
         let facts = Facts {
             policy: &self.gate.policy,
             route: self.route,
@@ -72,6 +72,7 @@ impl<'a> Sealing<'a, '_> {
             request_id: self.request_id,
             traceparent: self.traceparent,
             hidden_query: &passing.hidden_query,
+            hides_bearer: passing.hides_bearer,
             websocket: self.judged.handshake.is_some(),
             assertion,
             refused: &passing.refused,
@@ -83,15 +84,19 @@ impl<'a> Sealing<'a, '_> {
 /// Which of the client's credentials do not go on to the app.
 struct Passing<'a> {
     hidden_query: SmallVec<[&'a str; 1]>,
+    /// Whether the token among the subprotocols stays here.
+    hides_bearer: bool,
     refused: SmallVec<[Refused<'a>; 1]>,
 }
 
 impl<'a> Passing<'a> {
     /// A credential that was looked at and refused does not go on beside one that held: the app
-    /// might act on it. A token in a query goes on unless the route says otherwise.
-    fn of(judged: &Judged<'a>, route: &Route) -> Self {
+    /// might act on it. A handshake's token goes on unless the route says otherwise; then none goes
+    /// on that one of the route's authenticators would read, whether it held or not.
+    fn of<'u: 'a>(gate: &'a Snapshot, judged: &'a Judged<'u>, route: &Route) -> Self {
         let mut passing = Self {
             hidden_query: SmallVec::new(),
+            hides_bearer: false,
             refused: SmallVec::new(),
         };
         let Some(attempt) = &judged.attempt else {
@@ -105,18 +110,26 @@ impl<'a> Passing<'a> {
                     Source::Query(name) | Source::WebSocketQuery(name) => {
                         passing.hidden_query.push(name);
                     }
-                    Source::WebSocketProtocol => {}
+                    Source::WebSocketProtocol => passing.hides_bearer = true,
                 }
             }
         }
         if judged.handshake.is_some() && !route.websocket.forward_token {
-            let held = attempt.tries.iter().filter(|one| one.outcome.is_ok());
-            for source in held.filter_map(|one| one.source) {
-                if let Source::WebSocketQuery(name) | Source::Query(name) = source {
-                    passing.hidden_query.push(name);
-                }
-            }
+            passing.hide_tokens(gate, route);
         }
         passing
+    }
+
+    /// Hides every place of a handshake where an authenticator of the route reads a token.
+    fn hide_tokens(&mut self, gate: &'a Snapshot, route: &Route) {
+        let known = &gate.settings.authenticators;
+        let ours = route.authenticators.iter().filter_map(|id| known.get(id.0));
+        for source in ours.flat_map(Authenticator::sources) {
+            match source {
+                Source::WebSocketQuery(name) | Source::Query(name) => self.hidden_query.push(name),
+                Source::WebSocketProtocol => self.hides_bearer = true,
+                Source::Header(_) | Source::Cookie(_) => {}
+            }
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 
 use super::arrival::Arrival;
 use super::body::Body;
@@ -18,6 +17,7 @@ use super::report::{Report, Times};
 use super::respond;
 use super::sealing::Sealing;
 use super::sign_in::{Door, Leaving};
+use super::socket::{self, Becomes, Tunnel};
 use crate::clock::{self, Timestamp};
 use crate::gateway::{Gateway, Snapshot};
 use crate::policy::cors;
@@ -26,12 +26,11 @@ use crate::policy::headers::{Hygiene, cleanse_answer};
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
 use crate::policy::sign_in::SignInStep;
-use crate::telemetry::Held;
+use crate::policy::websocket::Opening;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
 use crate::upstream::incoming::ClientBody;
 use crate::upstream::pool::Pool;
-use crate::upstream::tunnel::Handover;
 
 /// One client connection, as the pipeline sees it.
 #[derive(Debug)]
@@ -44,8 +43,6 @@ pub struct Visitor {
     pub peer: Peer,
     /// Where the last request was for.
     known: Mutex<Option<Arc<Arrival>>>,
-    /// What the connection becomes after a 101.
-    pub tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Visitor {
@@ -57,7 +54,6 @@ impl Visitor {
             pool,
             peer,
             known: Mutex::new(None),
-            tunnel: Mutex::new(None),
         }
     }
 
@@ -81,19 +77,15 @@ impl Visitor {
 /// Passes an interim answer (1xx) of the app on to the client.
 pub type PassInterim<'a> = &'a (dyn Fn(StatusCode, &HeaderMap) + Sync);
 
-/// A connection to an app that has switched protocols, and its terms.
+/// A request as its connection brings it.
 #[derive(Debug)]
-pub struct Tunnel {
-    /// The app's side.
-    pub handover: Box<Handover>,
-    /// Closed without a byte for this long.
-    pub idle: Duration,
-    /// Closed when the identity ends.
-    pub until: Option<Timestamp>,
-    /// The client's side, once the 101 is written.
-    pub client: OnUpgrade,
-    /// Counts it while it is open.
-    pub held: Held,
+pub struct Brought {
+    /// Its head.
+    pub head: request::Parts,
+    /// Its body.
+    pub body: ClientBody,
+    /// How it asks for a WebSocket, if it does.
+    pub opening: Opening,
 }
 
 /// What one visit has found out, for the answer and the report.
@@ -107,11 +99,11 @@ struct Visit<'a> {
     server: Option<Arc<str>>,
     retries: u32,
     progress: Option<Arc<Progress>>,
-    tunnelled: bool,
+    /// What the connection becomes with the answer.
+    becomes: Option<Box<Becomes>>,
     /// Whether the answer is a preflight's, whose cross-origin headers the rule made whole.
     preflighted: bool,
     interim: Option<PassInterim<'a>>,
-    upgrade: Option<OnUpgrade>,
 }
 
 /// Where a permitted request goes.
@@ -125,26 +117,30 @@ struct Way<'a, 'u> {
     gate: Option<&'a Gate>,
 }
 
-/// Answers one request. `violation` is what the connection's guard found wrong with its bytes:
-/// then the request itself is a stand-in.
+/// Answers one request, and tells what its connection becomes with that where it asked for a
+/// WebSocket. `violation` is what the connection's guard found wrong with its bytes: then the
+/// request itself is a stand-in.
 pub async fn serve(
     visitor: &Visitor,
-    (head, incoming): (request::Parts, ClientBody),
+    brought: Brought,
     violation: Option<Denial>,
     interim: Option<PassInterim<'_>>,
-) -> Response<Body> {
+) -> (Response<Body>, Option<Box<Becomes>>) {
+    let Brought {
+        head,
+        body: incoming,
+        opening,
+    } = brought;
     let gate = visitor.gateway.snapshot();
     let request::Parts {
         method,
         uri,
         version,
         headers,
-        mut extensions,
         ..
     } = head;
     let look = Look::at(&headers);
     let mut visit = Visit::begin(visitor, &gate, &headers, &look, interim);
-    visit.upgrade = extensions.remove::<OnUpgrade>();
     let now = visit.now;
     let head_bytes = head_size(&method, &uri, look.bytes);
     let preflight = cors::is_preflight(&method, &headers);
@@ -161,7 +157,9 @@ pub async fn serve(
             headers: &headers,
             peer: &visitor.peer,
             target_limit: gate.settings.server.limits.request_line,
+            opening,
             known: known.as_ref(),
+            came: Some(visit.times.started()),
         };
         match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
             Err(denial) => Err(denial),
@@ -181,12 +179,23 @@ pub async fn serve(
     let (mut answer, denial) = match outcome {
         Ok(answer) => (answer, None),
         Err(denial) => {
-            let id = visit.request_id.to_str().unwrap_or_default();
-            let page = look.is_page_load();
-            let answer = respond::refuse(&denial, id, (&kept_method, &uri), page, route);
+            let answer = if let Some((answer, closed)) =
+                socket::refuse(&denial, &judged, look.origin.is_some())
+            {
+                visit.becomes = Some(Box::new(closed));
+                answer
+            } else {
+                let id = visit.request_id.to_str().unwrap_or_default();
+                let page = look.is_page_load();
+                respond::refuse(&denial, id, (&kept_method, &uri), page, route)
+            };
             (answer, Some(denial))
         }
     };
+    let close = visit.becomes.as_deref().and_then(Becomes::close);
+    // Told by a close frame, a refusal is what it is nevertheless.
+    let told = denial.as_ref().filter(|_| close.is_some());
+    let status = told.map_or(answer.status(), Denial::status);
     visit.finish(&mut answer, &judged, look.origin.as_ref());
     let report = Report::begin(
         visit.times,
@@ -201,7 +210,8 @@ pub async fn serve(
             peer: &visitor.peer,
             judged: &judged,
             denial,
-            status: answer.status(),
+            status,
+            close,
             server: visit.server,
             retries: visit.retries,
             request_bytes: head_bytes,
@@ -210,7 +220,7 @@ pub async fn serve(
             held: visitor.gateway.metrics.in_flight(),
         },
     );
-    answer.map(|body| body.reported(report))
+    (answer.map(|body| body.reported(report)), visit.becomes)
 }
 
 impl<'a> Visit<'a> {
@@ -234,10 +244,9 @@ impl<'a> Visit<'a> {
             server: None,
             retries: 0,
             progress: None,
-            tunnelled: false,
+            becomes: None,
             preflighted: false,
             interim,
-            upgrade: None,
         }
     }
 
@@ -395,6 +404,7 @@ impl<'a> Visit<'a> {
             return Err(Denial::new(Code::UpstreamDown, "the app is not configured"));
         };
         let hygiene = &self.gate.policy.hygiene;
+        let carrying = self.gate.authenticators.carrying(&request.2);
         let sealing = Sealing {
             gate: self.gate,
             route,
@@ -435,24 +445,13 @@ impl<'a> Visit<'a> {
         if let Some(name) = &self.gate.policy.session_cookie {
             inbound::drop_cookie(answer.headers_mut(), name);
         }
-        if let Some(attempt) = &judged.attempt {
-            let authenticators = &self.gate.authenticators;
-            authenticators.forget(attempt, answer.headers());
-        }
-        if let (Some(handover), Some(client)) = (tunnel, self.upgrade.take()) {
-            let rule = &route.websocket;
-            let until = permit.expires_at().filter(|_| rule.close_on_expiry);
-            let tunnel = Tunnel {
-                handover,
-                idle: rule.idle,
-                until,
-                client,
-                held: self.visitor.gateway.metrics.websocket(),
-            };
-            if let Ok(mut slot) = self.visitor.tunnel.lock() {
-                *slot = Some(tunnel);
-            }
-            self.tunnelled = true;
+        self.gate
+            .authenticators
+            .forget(&carrying, Some(client), answer.headers());
+        if let Some(handover) = tunnel {
+            let held = self.visitor.gateway.metrics.websocket();
+            let tunnel = Tunnel::new(handover, (self.gate, route, permit), held);
+            self.becomes = Some(Box::new(Becomes::Tunnel(tunnel)));
         }
         Ok(answer)
     }
@@ -465,13 +464,19 @@ impl<'a> Visit<'a> {
         origin: Option<&HeaderValue>,
     ) {
         let headers = answer.headers_mut();
+        if let Some(standing) = &judged.standing {
+            standing.tell(headers);
+        }
         if let Some(route) = &judged.route {
             respond::edit(headers, route);
         }
-        let whole = self.preflighted || (judged.handshake.is_some() && self.tunnelled);
-        if !whole {
-            let tls = self.visitor.peer.tls.is_some();
-            respond::protect(headers, self.gate, judged.route_of_cors(), origin, tls);
+        let tls = self.visitor.peer.tls.is_some();
+        match self.becomes.as_deref() {
+            Some(Becomes::Tunnel(_)) => {}
+            None if self.preflighted => {}
+            // What a page may read of a socket does not hang on cross-origin headers.
+            Some(Becomes::Closed(_)) => self.gate.policy.security_headers.apply(tls, headers),
+            None => respond::protect(headers, self.gate, judged.route_of_cors(), origin, tls),
         }
         let name = self.gate.policy.request_id.clone();
         headers.insert(name, self.request_id.clone());

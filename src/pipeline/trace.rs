@@ -6,6 +6,7 @@ use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::requirement::{Admission, RoleRule};
 use crate::policy::route::{Action, Route};
+use crate::policy::websocket::close::Ending;
 use crate::telemetry::Trace;
 
 /// The steps that were taken, in order; the one that objected carries the refusal's words.
@@ -31,6 +32,13 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
     }
     if let Some(route) = &judged.route {
         trace.passed("route", told_route(gate, route));
+        for limit in route
+            .limits
+            .iter()
+            .filter_map(|id| gate.policy.limits.get(id.0))
+        {
+            trace.noted(format!("limit {}", limit.name), limit.to_string());
+        }
     }
     if let Some(attempt) = &judged.attempt {
         for one in &attempt.tries {
@@ -74,8 +82,9 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
         let note = denial
             .operator_note()
             .map_or_else(String::new, |note| format!("\n{note}"));
+        let socket = told_socket(judged, denial);
         let words = format!(
-            "{} {}: {}{note}",
+            "{} {}: {}{note}{socket}",
             denial.status().as_u16(),
             denial.code(),
             denial.detail()
@@ -87,6 +96,23 @@ pub fn of(gate: &Snapshot, judged: &Judged<'_>, peer: &Peer, denial: Option<&Den
         }
     }
     trace
+}
+
+/// How the refusal of a handshake is told, on a line of its own.
+fn told_socket(judged: &Judged<'_>, denial: &Denial) -> String {
+    let (Some(_), Some(route)) = (&judged.handshake, &judged.route) else {
+        return String::new();
+    };
+    let told = |has_origin| route.websocket.refuse.told(denial.code(), has_origin);
+    let close = |ending: Ending| format!("close code {} and `{}`", ending.number(), ending.text());
+    match (told(true), told(false)) {
+        (Some(ending), Some(_)) => format!("\ntold to everyone by {}", close(ending)),
+        (Some(ending), None) => format!(
+            "\ntold to a browser (with `Origin`) by {}, to others by the status",
+            close(ending)
+        ),
+        (None, _) => "\ntold by the status, of which a browser tells its page nothing".to_owned(),
+    }
 }
 
 fn told_route(gate: &Snapshot, route: &Route) -> String {

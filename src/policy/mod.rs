@@ -12,6 +12,7 @@ mod framing;
 pub mod headers;
 pub mod host;
 pub mod identity;
+pub mod limit;
 mod matcher;
 mod names;
 mod origin;
@@ -26,6 +27,8 @@ pub mod set_cookie;
 pub mod sign_in;
 pub mod websocket;
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
 /// The whole policy, compiled. Everything a request is judged by.
@@ -38,7 +41,7 @@ pub struct Policy {
     /// Header names that tell the app who is calling.
     pub identity: identity::IdentityNames,
     /// What is removed from requests before forwarding.
-    pub hygiene: std::sync::Arc<headers::Hygiene>,
+    pub hygiene: Arc<headers::Hygiene>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: forwarded::TrustedProxies,
     /// Headers added to answers where the app did not set them.
@@ -47,6 +50,8 @@ pub struct Policy {
     pub request_id: HeaderName,
     /// The cookie of the gateway's own sessions, which no app gets and none may set.
     pub session_cookie: Option<Box<str>>,
+    /// `[rate_limit.*]`, in the order of [`limit::LimitId`].
+    pub limits: Vec<Arc<limit::RateLimit>>,
     /// Header lines that a request may have.
     pub header_count: usize,
     /// The rules as tests.

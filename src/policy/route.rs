@@ -9,9 +9,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
+use crate::policy::limit::LimitId;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::Requirement;
 use crate::policy::sign_in::SignInPaths;
+use crate::policy::websocket::close::Refuse;
 
 /// The place of a route in the configuration, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +50,8 @@ pub struct Route {
     pub cors: Option<Arc<CorsRule>>,
     /// Whether unsafe requests with a cookie credential must come from the same site.
     pub csrf: bool,
+    /// What its requests count against, in the order of asking; empty when nothing.
+    pub limits: Vec<LimitId>,
     /// What a page load without a credential gets.
     pub unauthenticated: Unauthenticated,
     /// Largest request body in bytes.
@@ -153,10 +157,12 @@ pub struct HeaderEdits {
 pub struct WebSocketRule {
     /// Whether handshakes pass at all.
     pub allowed: bool,
+    /// How a refused handshake is told.
+    pub refuse: Refuse,
     /// A tunnel without a byte for this long is closed.
     pub idle: Duration,
     /// Whether the tunnel ends with the identity.
     pub close_on_expiry: bool,
-    /// Whether a token in the query goes on to the app.
+    /// Whether a token in the query or among the subprotocols goes on to the app.
     pub forward_token: bool,
 }

@@ -264,6 +264,7 @@ mod tests {
     use crate::policy::pattern::PathPattern;
     use crate::policy::requirement::Requirement;
     use crate::policy::route::{Action, HeaderEdits, Unauthenticated, WebSocketRule};
+    use crate::policy::websocket::close::Refuse;
 
     fn route(id: usize, hosts: &[&str], path: &str, methods: &[&str]) -> Route {
         let methods: Vec<Method> = methods.iter().map(|m| m.parse().unwrap()).collect();
@@ -285,11 +286,13 @@ mod tests {
             requirement: Requirement::PUBLIC,
             cors: None,
             csrf: true,
+            limits: Vec::new(),
             unauthenticated: Unauthenticated::Status,
             body_limit: 0,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             websocket: WebSocketRule {
+                refuse: Refuse::Auto,
                 allowed: true,
                 idle: Duration::from_mins(10),
                 close_on_expiry: true,

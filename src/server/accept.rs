@@ -49,9 +49,16 @@ fn admit(worker: &Arc<Worker>, door: Door, stream: TcpStream, address: std::net:
     drop(gate);
     let worker = Arc::clone(worker);
     let tasks = worker.tasks.clone();
-    tasks.spawn(async move {
-        connection::serve(worker, door, stream, address).await;
-        drop((seat, open));
+    tasks.clone().spawn(async move {
+        let rest = connection::serve(worker, door, stream, address).await;
+        let Some(rest) = rest else {
+            return drop((seat, open));
+        };
+        // A task of its own, so that a WebSocket does not keep the room that requests take.
+        tasks.spawn(async move {
+            rest.await;
+            drop((seat, open));
+        });
     });
 }
 

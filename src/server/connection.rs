@@ -4,40 +4,40 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
+use bytes::BytesMut;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::kept::Kept;
 use super::socket::{Secured, Socket};
+use super::tunnel::{self, Rest};
 use super::worker::Worker;
 use super::{Door, framing, h2, proxy_protocol, redirect};
 use crate::auth::PeerCertificate;
 use crate::clock;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
-use crate::pipeline::serve::{PassInterim, Tunnel, Visitor, serve as answer};
+use crate::pipeline::serve::{Brought, PassInterim, Visitor, serve as answer};
+use crate::pipeline::socket::Becomes;
+use crate::policy::websocket::Opening;
 use crate::telemetry::Refused;
 use crate::upstream::incoming::ClientBody;
 
-/// How often a tunnel looks whether the wall clock has passed the end of its identity.
-const EXPIRY_CHECK: Duration = Duration::from_secs(10);
-
-/// Serves a connection to its end.
+/// Serves a connection to its end, or until it has become a WebSocket: then gives what is left.
 pub(super) async fn serve(
     worker: Arc<Worker>,
     door: Door,
     mut stream: TcpStream,
     address: SocketAddr,
-) {
+) -> Option<Rest> {
     let gate = worker.gateway.snapshot();
     // Answers are written whole; waiting to fill a segment only adds latency.
     let _unimportant = stream.set_nodelay(true);
@@ -49,12 +49,15 @@ pub(super) async fn serve(
                 .metrics
                 .refused_connection(Refused::ProxyProtocol);
             tracing::debug!(%address, %error, "closed: no valid PROXY protocol header");
-            return;
+            return None;
         }
     };
     let peer = Peer { address, tls: None };
     match door {
-        Door::Http | Door::Admin => redirects(worker, &gate, stream).await,
+        Door::Http | Door::Admin => {
+            redirects(worker, &gate, stream).await;
+            None
+        }
         Door::Plain => http1(worker, &gate, Socket(stream), peer).await,
         Door::Https => tls(worker, &gate, stream, peer).await,
     }
@@ -77,7 +80,12 @@ async fn real_address(
     }
 }
 
-async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: Peer) {
+async fn tls(
+    worker: Arc<Worker>,
+    gate: &Snapshot,
+    stream: TcpStream,
+    mut peer: Peer,
+) -> Option<Rest> {
     let acceptor = TlsAcceptor::from(gate.tls.server_config());
     let limit = gate.settings.server.timeouts.tls_handshake;
     let stream = match tokio::time::timeout(limit, acceptor.accept(Socket(stream))).await {
@@ -85,11 +93,11 @@ async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: 
         Ok(Err(error)) => {
             worker.gateway.metrics.refused_connection(Refused::Tls);
             tracing::debug!(address = %peer.address, %error, "the TLS handshake failed");
-            return;
+            return None;
         }
         Err(_elapsed) => {
             worker.gateway.metrics.refused_connection(Refused::Timeout);
-            return;
+            return None;
         }
     };
     let session = stream.get_ref().1;
@@ -102,7 +110,7 @@ async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: 
         Ok(certificate) => certificate.map(Arc::new),
         Err(error) => {
             tracing::debug!(address = %peer.address, %error, "the client's certificate cannot be read");
-            return;
+            return None;
         }
     };
     let is_h2 = session.alpn_protocol() == Some(b"h2");
@@ -117,12 +125,13 @@ async fn tls(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream, mut peer: 
     });
     if is_h2 {
         h2::serve(worker, gate, stream, peer).await;
+        None
     } else {
-        http1(worker, gate, Secured::new(stream), peer).await;
+        http1(worker, gate, Secured::new(stream), peer).await
     }
 }
 
-async fn http1<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer)
+async fn http1<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer) -> Option<Rest>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -132,8 +141,9 @@ where
     framing::configure(&mut builder, &limits);
     let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
     let visitor = Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer);
+    let becomes = Mutex::new(None);
     let service = service_fn(async |request: Request<Incoming>| {
-        Ok::<_, Infallible>(one(&guard, &visitor, request).await)
+        Ok::<_, Infallible>(one(&guard, &visitor, request, &becomes).await)
     });
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let mut begins = pin!(worker.drain.begins());
@@ -152,19 +162,35 @@ where
     });
     if let Err(error) = served.await {
         tracing::trace!(%error, "a connection ended");
-        return;
+        return None;
     }
-    let tunnel = visitor.tunnel.lock().ok().and_then(|mut slot| slot.take());
-    if let Some(tunnel) = tunnel {
-        through::<IO>(tunnel).await;
-    }
+    let became = becomes.lock().ok().and_then(|mut slot| slot.take());
+    let (upgrade, becomes) = became?;
+    let upgraded = upgrade.await.map(Upgraded::downcast::<framing::Framed<IO>>);
+    let Ok(Ok(upgraded)) = upgraded else {
+        tracing::error!("a connection did not become a tunnel");
+        return None;
+    };
+    let (client, unread) = upgraded.io.into_inner().into_parts();
+    let mut early = BytesMut::from(upgraded.read_buf);
+    early.unsplit(unread);
+    Some(tunnel::go_on(
+        *becomes,
+        client,
+        early.freeze(),
+        &worker.sockets,
+    ))
 }
+
+/// What a connection becomes after a 101, and how hyper gives it back.
+type Became = Mutex<Option<(OnUpgrade, Box<Becomes>)>>;
 
 /// Answers one request of a guarded connection.
 async fn one(
     guard: &framing::GuardHandle,
     visitor: &Visitor,
     request: Request<Incoming>,
+    became: &Became,
 ) -> Response<Kept<Option<framing::Exchange>>> {
     let (exchange, violation) = match guard.next_request() {
         Ok(exchange) => (Some(exchange), None),
@@ -180,49 +206,23 @@ async fn one(
         }
     };
     let interim: Option<PassInterim<'_>> = takes_interim.is_some().then_some(&pass);
-    let (head, body) = request.into_parts();
-    let request = (head, ClientBody::Http1(body));
-    let answer = answer(visitor, request, violation, interim).await;
+    let (mut head, body) = request.into_parts();
+    let upgrade = head.extensions.remove::<OnUpgrade>();
+    let brought = Brought {
+        head,
+        body: ClientBody::Http1(body),
+        opening: Opening::Upgrade,
+    };
+    let (answer, becomes) = answer(visitor, brought, violation, interim).await;
+    if let (Some(upgrade), Some(becomes)) = (upgrade, becomes)
+        && let Ok(mut slot) = became.lock()
+    {
+        *slot = Some((upgrade, becomes));
+    }
     if let Some(exchange) = &exchange {
         exchange.answering(answer.status());
     }
     answer.map(|body| Kept::new(body, exchange))
-}
-
-/// Bytes both ways, until either side, the identity or silence ends it.
-async fn through<IO>(tunnel: Tunnel)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Tunnel {
-        handover,
-        idle,
-        until,
-        client,
-        held: _held,
-    } = tunnel;
-    let upgraded = client.await.map(Upgraded::downcast::<framing::Framed<IO>>);
-    let Ok(Ok(upgraded)) = upgraded else {
-        tracing::error!("a connection did not become a tunnel");
-        return;
-    };
-    let over = async {
-        let Some(until) = until else {
-            return std::future::pending().await;
-        };
-        // In steps, because the wall clock may be set.
-        while clock::now() < until {
-            let left = until.saturating_since(clock::now());
-            tokio::time::sleep(left.min(EXPIRY_CHECK).max(Duration::from_millis(10))).await;
-        }
-    };
-    match handover
-        .run(upgraded.io.into_inner(), upgraded.read_buf, idle, over)
-        .await
-    {
-        Ok(passed) => tracing::debug!(up = passed.up, down = passed.down, "a tunnel ended"),
-        Err(error) => tracing::debug!(%error, "a tunnel broke"),
-    }
 }
 
 async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {

@@ -8,6 +8,8 @@ mod kept;
 mod limits;
 mod redirect;
 mod socket;
+mod sockets;
+mod tunnel;
 mod worker;
 
 pub mod framing;

@@ -11,6 +11,7 @@ use super::Door;
 use super::accept;
 use super::drain::Drain;
 use super::limits::Ledger;
+use super::sockets::{ClockWatch, Sockets, farewell};
 use crate::gateway::Gateway;
 use crate::upstream::pool::{Pool, SWEEP};
 
@@ -25,6 +26,8 @@ pub(super) struct Worker {
     pub(super) https_port: Option<u16>,
     /// Owns every connection's task.
     pub(super) tasks: TaskTracker,
+    /// Reaches every open WebSocket.
+    pub(super) sockets: Sockets,
 }
 
 impl Worker {
@@ -41,6 +44,7 @@ impl Worker {
             ledger,
             https_port,
             tasks: TaskTracker::new(),
+            sockets: Sockets::default(),
         })
     }
 
@@ -55,34 +59,50 @@ impl Worker {
                 self.tasks
                     .spawn(accept::run(Arc::clone(&self), door, listener));
             }
+            let drained = async {
+                self.drain.begins().await;
+                self.finish().await;
+            };
             tokio::select! {
-                () = self.drain.begins() => {}
+                () = drained => {}
                 () = self.keep_house() => {}
-            }
-            self.tasks.close();
-            let limit = self.drain.limit();
-            if tokio::time::timeout(limit, self.tasks.wait())
-                .await
-                .is_err()
-            {
-                let left = self.tasks.len();
-                tracing::warn!(
-                    left,
-                    ?limit,
-                    "cut off connections that did not finish while draining"
-                );
             }
             Ok(())
         })
         // Dropping the runtime ends what is left.
     }
 
+    /// Waits for what is under way, as long as the drain may take. Open WebSockets are closed a
+    /// little before that.
+    async fn finish(&self) {
+        self.tasks.close();
+        let limit = self.drain.limit();
+        let last = farewell(limit);
+        let early = tokio::time::timeout(limit.saturating_sub(last), self.tasks.wait());
+        if early.await.is_ok() {
+            return;
+        }
+        self.sockets.close();
+        if tokio::time::timeout(last, self.tasks.wait()).await.is_err() {
+            let left = self.tasks.len();
+            tracing::warn!(
+                left,
+                ?limit,
+                "cut off connections that did not finish while draining"
+            );
+        }
+    }
+
     async fn keep_house(&self) {
+        let mut watch = ClockWatch::new();
         let mut tick = tokio::time::interval(SWEEP);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             self.pool.sweep();
+            if watch.look() {
+                self.sockets.look_up();
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use super::connection::Options;
 use super::desk::Tally;
 use super::directory::Users;
 use super::engine::Engine;
+use super::files::Files;
 use super::pool::Pool;
 use super::redis::Line;
 use super::sessions::{Cache, DJANGO, FLASK, Sessions, Table};
@@ -14,7 +15,7 @@ use super::{StoreProblem, Stores, ledger};
 use crate::auth::ledger::SharedLedger;
 use crate::config::settings::{
     self, Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
-    DjangoBackend, LedgerHome, SessionStore, Settings,
+    DjangoBackend, DjangoSession, LedgerHome, SessionStore, Settings,
 };
 use crate::secret::Secret;
 
@@ -67,7 +68,8 @@ fn asks(authenticator: &Authenticator) -> bool {
         AuthenticatorKind::DjangoSession(django) => match django.backend {
             DjangoBackend::Db { .. }
             | DjangoBackend::CachedDb { .. }
-            | DjangoBackend::Cache { .. } => true,
+            | DjangoBackend::Cache { .. }
+            | DjangoBackend::File { .. } => true,
             DjangoBackend::SignedCookies { .. } => false,
         },
         AuthenticatorKind::FlaskSession(_) | AuthenticatorKind::Forward(_) => true,
@@ -121,9 +123,7 @@ impl<'p> Builder<'p> {
     fn sessions(&mut self, authenticator: &Authenticator) -> Option<Arc<Sessions>> {
         let name = format!("auth.{}", authenticator.name);
         let sessions = match &authenticator.kind {
-            AuthenticatorKind::DjangoSession(django) => {
-                self.django_sessions(&name, &django.backend)?
-            }
+            AuthenticatorKind::DjangoSession(django) => self.django_sessions(&name, django)?,
             AuthenticatorKind::FlaskSession(flask) => {
                 let prefix = &*flask.key_prefix;
                 let key = format!("{name}.store");
@@ -136,6 +136,10 @@ impl<'p> Builder<'p> {
                         let pool = self.pool(&key, database)?;
                         let table = Table::new(pool, table, FLASK, prefix);
                         Sessions::in_table(table, self.tally(&name, word(database.kind)))
+                    }
+                    SessionStore::Files { folder, names } => {
+                        let files = Files::of_cachelib(folder, prefix, *names, &self.engine);
+                        Sessions::in_files(files, self.tally(&name, "files"))
                     }
                 }
             }
@@ -150,9 +154,9 @@ impl<'p> Builder<'p> {
         Some(Arc::new(sessions))
     }
 
-    fn django_sessions(&mut self, name: &str, backend: &DjangoBackend) -> Option<Sessions> {
+    fn django_sessions(&mut self, name: &str, django: &DjangoSession) -> Option<Sessions> {
         let (redis, database) = (format!("{name}.redis"), format!("{name}.database"));
-        match backend {
+        match &django.backend {
             DjangoBackend::Db {
                 database: at,
                 table,
@@ -183,6 +187,12 @@ impl<'p> Builder<'p> {
                 let prefix = format!("{key_prefix}django.contrib.sessions.cache");
                 let cache = self.cache(&redis, url, &prefix)?;
                 Some(Sessions::in_cache(cache, self.tally(name, "redis")))
+            }
+            DjangoBackend::File {
+                folder, lifetime, ..
+            } => {
+                let files = Files::of_django(folder, &django.cookie, *lifetime, &self.engine);
+                Some(Sessions::in_files(files, self.tally(name, "files")))
             }
             DjangoBackend::SignedCookies { .. } => None,
         }

@@ -1,7 +1,7 @@
 //! The apps' own databases and caches, asked for sessions and users.
 //!
-//! Implements what `auth::ports` asks for, on PostgreSQL, MySQL, SQLite and Redis. All of it lives
-//! on one thread with a runtime of its own, so that a worker never runs a database's library:
+//! Implements what `auth::ports` asks for, on PostgreSQL, MySQL, SQLite, Redis and folders of files.
+//! All of it lives on one thread with a runtime of its own, so that a worker never runs a database's library:
 //! [`Stores`] starts it when something has to be asked, and it ends with the last who holds it.
 //!
 //! Every question is bounded: two seconds in all, 1024 at a time at one store, eight connections
@@ -17,6 +17,7 @@ mod directory;
 mod django;
 mod engine;
 mod fault;
+mod files;
 pub mod ledger;
 mod mysql;
 mod names;

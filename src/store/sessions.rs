@@ -1,4 +1,4 @@
-//! Sessions of Django and Flask-Session: in a table, in a Redis, or in a Redis before a table.
+//! Sessions of Django and Flask-Session: in a table, in a Redis, in a Redis before a table, or in files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cell::Cell;
 use super::desk::{Counter, PATIENCE, Tally};
 use super::fault::{Grant, unreadable};
+use super::files::Files;
 use super::names::{placeholder, quoted};
 use super::pool::Pool;
 use super::question::{Found, Question};
@@ -14,7 +15,7 @@ use crate::auth::ports::{Answer, Expiry, SessionSource, StoreError, StoreStatus,
 use crate::config::settings::DatabaseKind;
 
 /// Largest payload in bytes.
-const MOST_BYTES: usize = 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 1024 * 1024;
 /// The cache's part of the time where a table can answer in its place.
 const CACHE_PATIENCE: Duration = Duration::from_millis(700);
 /// Longest key, prefix not counted; `session_key` and `session_id` are shorter.
@@ -32,6 +33,7 @@ enum Place {
     Table(Table),
     Cache(Cache),
     Both(Cache, Table),
+    Files(Files),
 }
 
 /// Sessions in a Redis.
@@ -75,6 +77,11 @@ impl Sessions {
         Self::at(Place::Both(cache, table), tally)
     }
 
+    /// Sessions in a folder of files.
+    pub(super) fn in_files(files: Files, tally: Arc<Tally>) -> Self {
+        Self::at(Place::Files(files), tally)
+    }
+
     fn at(place: Place, tally: Arc<Tally>) -> Self {
         Self {
             place: Arc::new(place),
@@ -110,6 +117,7 @@ impl Place {
         match self {
             Self::Table(table) | Self::Both(_, table) => &table.pool.counter,
             Self::Cache(cache) => &cache.line.counter,
+            Self::Files(files) => &files.counter,
         }
     }
 
@@ -117,6 +125,7 @@ impl Place {
         match self {
             Self::Table(table) => table.load(key).await,
             Self::Cache(cache) => cache.load(key, PATIENCE).await,
+            Self::Files(files) => files.load(key).await,
             Self::Both(cache, table) => match cache.load(key, CACHE_PATIENCE).await {
                 Ok(Some(session)) => Ok(Some(session)),
                 // It is there and cannot be read: the table may hold an older one.

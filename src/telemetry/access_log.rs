@@ -44,6 +44,9 @@ fn fill(line: &mut Line<'_>, completed: &Completed<'_>, route: Option<&str>) {
             line.headline("status", completed.status.as_str());
         }
     }
+    if let Some(number) = completed.close {
+        line.number("close", number.into());
+    }
     if let Some(denial) = completed.objection() {
         line.text("code", denial.code().as_str());
         if completed.denial.is_none() {

@@ -11,7 +11,7 @@ use crate::telemetry::cells::Observed;
 use crate::telemetry::metrics::{Door, Refused, Shared};
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
-use crate::telemetry::reading::{Reading, SessionsReading, StoreReading};
+use crate::telemetry::reading::{LimitReading, Reading, SessionsReading, StoreReading};
 use crate::telemetry::tables::{RouteMetrics, Tables};
 
 /// Collects everything of [`names::ALL`].
@@ -328,6 +328,7 @@ fn reading(page: &mut Page, reading: &Reading) {
     jwks(&names::JWKS_KEYS, &|set| Some(set.keys.float()));
     stores(page, &reading.stores);
     sessions(page, reading.sessions);
+    limits(page, &reading.limits);
     page.add(&names::CERTIFICATE_NOT_AFTER, |samples| {
         for certificate in &reading.certificates {
             samples.add(&[&certificate.file], certificate.not_after.unix_seconds());
@@ -367,6 +368,20 @@ fn sessions(page: &mut Page, sessions: Option<SessionsReading>) {
         samples.add(&["renewed"], sessions.renewed);
         samples.add(&["refused"], sessions.refused);
         samples.add(&["failed"], sessions.failed);
+    });
+}
+
+/// The rate limits.
+fn limits(page: &mut Page, limits: &[LimitReading]) {
+    page.add(&names::RATE_LIMITED, |samples| {
+        for known in limits {
+            samples.add(&[&known.limit], known.over);
+        }
+    });
+    page.add(&names::RATE_LIMIT_ACCOUNTS, |samples| {
+        for known in limits {
+            samples.add(&[&known.limit], known.accounts);
+        }
     });
 }
 
@@ -468,6 +483,11 @@ mod tests {
                     spent: Duration::from_millis(1_500),
                     problem: Some("connection refused".to_owned()),
                 }],
+                limits: vec![LimitReading {
+                    limit: "login".into(),
+                    over: 5,
+                    accounts: 12,
+                }],
                 cached_verdicts: 7,
             }
         }
@@ -566,6 +586,8 @@ mod tests {
             "portcullis_sessions_ended_total 2",
             r#"portcullis_session_renewals_total{outcome="renewed"} 5"#,
             r#"portcullis_session_renewals_total{outcome="failed"} 4"#,
+            r#"portcullis_rate_limited_total{limit="login"} 5"#,
+            r#"portcullis_rate_limit_accounts{limit="login"} 12"#,
             r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
             r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,
             r#"portcullis_config_reloads_total{result="failed"} 1"#,
@@ -601,6 +623,7 @@ mod tests {
                 "_certificate_",
                 "_store_",
                 "_session",
+                "_rate_limit",
             ];
             let histogram = metric.kind == Kind::Histogram;
             if histogram || !told_by_others.iter().any(|part| metric.name.contains(part)) {

@@ -30,8 +30,11 @@ pub struct Completed<'a> {
     pub host: &'a str,
     /// The path as it came, without the query.
     pub path: &'a str,
-    /// Status of the answer.
+    /// Status of the answer, or of the refusal that a close frame told.
     pub status: StatusCode,
+    /// The number of the close frame that told a refused WebSocket handshake, in the place of the
+    /// status.
+    pub close: Option<u16>,
     /// The gateway's refusal; `None` where the app or the route itself answered.
     pub denial: Option<&'a Denial>,
     /// The refusal that a route with `observe` passed over.

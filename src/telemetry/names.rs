@@ -126,6 +126,11 @@ metrics! {
     SESSION_RENEWALS = Counter "portcullis_session_renewals_total" ["outcome"] "renewals"
         "Renewals of access tokens that are kept in sessions, by outcome (renewed, refused, failed).";
 
+    RATE_LIMITED = Counter "portcullis_rate_limited_total" ["limit"] "requests"
+        "Requests that were over a rate limit: refused, or passed over on a route that only observes.";
+    RATE_LIMIT_ACCOUNTS = Gauge "portcullis_rate_limit_accounts" ["limit"] "accounts"
+        "Addresses, users or header values that a rate limit has something to count of now.";
+
     CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" ["certificate"] "seconds since 1970"
         "When the certificate expires, by its file.";
 

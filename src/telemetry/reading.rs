@@ -27,6 +27,8 @@ pub struct Reading {
     pub stores: Vec<StoreReading>,
     /// The gateway's own sessions, where it keeps any.
     pub sessions: Option<SessionsReading>,
+    /// Every rate limit.
+    pub limits: Vec<LimitReading>,
     /// Verdicts about credentials that are remembered.
     pub cached_verdicts: usize,
 }
@@ -147,6 +149,17 @@ pub struct SessionsReading {
     pub refused: u64,
     /// Renewals that came to nothing.
     pub failed: u64,
+}
+
+/// One rate limit.
+#[derive(Clone, Debug)]
+pub struct LimitReading {
+    /// Its name: the label.
+    pub limit: Arc<str>,
+    /// Requests that were over it.
+    pub over: u64,
+    /// Accounts that are not whole now.
+    pub accounts: usize,
 }
 
 /// Serialises shared text as text.

@@ -39,8 +39,11 @@ pub struct Refusal {
     /// The route's label, where one was found.
     #[serde(with = "label")]
     pub route: Option<Arc<str>>,
-    /// Status of the answer.
+    /// Status of the answer, or of the refusal that a close frame told.
     pub status: u16,
+    /// The number of the close frame that told the refusal of a WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close: Option<u16>,
     /// Code of the refusal.
     pub code: Box<str>,
     /// What the client was told.
@@ -73,6 +76,7 @@ impl Refusal {
             path: cut(completed.path),
             route: route.map(Arc::clone),
             status: completed.status.as_u16(),
+            close: completed.close,
             code: denial.code().as_str().into(),
             detail: denial.detail().into(),
             note: denial.operator_note().map(Into::into),
@@ -114,10 +118,10 @@ impl fmt::Display for Refusal {
             shown(&self.host),
             shown(&self.path),
             self.code.as_ref(),
-            if self.observed {
-                String::new()
-            } else {
-                format!("({})", self.status)
+            match self.close {
+                _ if self.observed => String::new(),
+                Some(number) => format!("({}, as close code {number})", self.status),
+                None => format!("({})", self.status),
             },
         )?;
         writeln!(

@@ -58,6 +58,7 @@ pub(super) fn completed() -> Completed<'static> {
         host: "app.example.com",
         path: "/api/things",
         status: StatusCode::OK,
+        close: None,
         denial: None,
         overlooked: None,
         preflight: false,

@@ -22,6 +22,8 @@ pub enum ClientBody {
     Http1(Incoming),
     /// Over HTTP/2.
     Http2(Http2Body),
+    /// None: what follows the request belongs to a WebSocket.
+    None,
 }
 
 /// A client's body broke off.
@@ -128,6 +130,7 @@ impl Body for ClientBody {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Http2(body) => body.poll_next(cx).map_err(Into::into),
+            Self::None => Poll::Ready(None),
         }
     }
 
@@ -135,12 +138,14 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.stream.is_end_stream(),
+            Self::None => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
+            Self::None => SizeHint::with_exact(0),
             Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
             Self::Http2(body) => body
                 .left

@@ -112,7 +112,7 @@ async fn the_client_may_send_again_only_what_was_taken() {
     let (mut body, _, client) = body(None, End::Data).await;
     let used = |body: &mut ClientBody| match body {
         ClientBody::Http2(body) => body.stream.flow_control().used_capacity(),
-        ClientBody::Http1(_) => 0,
+        ClientBody::Http1(_) | ClientBody::None => 0,
     };
     let first = next(&mut body).await.unwrap().unwrap().into_data().unwrap();
     assert!(

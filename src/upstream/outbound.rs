@@ -43,6 +43,8 @@ pub struct Facts<'a, 'p> {
     pub traceparent: &'a HeaderValue,
     /// Query parameters that carried a token which is not to go on.
     pub hidden_query: &'p [&'p str],
+    /// Whether the token behind `bearer` in `Sec-WebSocket-Protocol` is not to go on.
+    pub hides_bearer: bool,
     /// Whether this is a WebSocket handshake.
     pub websocket: bool,
     /// The signed assertion about the caller.
@@ -91,6 +93,9 @@ impl<'a> Outbound<'a> {
         if facts.websocket {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        if facts.hides_bearer {
+            websocket::strip_bearer(&mut headers);
         }
         let sticky = take_cookie(&mut headers, STICKY_COOKIE);
         if let Some(name) = &facts.policy.session_cookie {

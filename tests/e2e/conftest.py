@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from harness.apps import DjangoApp, FlaskApp
+from harness.channels import ChannelsApp
 from harness.gateway import Gateway
 from harness.services import MariaDb, Missing, Postgres, Redis, Sqlite
 from harness.visitor import Visitor
@@ -26,6 +27,14 @@ def django_app(tmp_path_factory):
 def flask_app(tmp_path_factory):
     """The Flask app under gunicorn: `.url`, `.tokens(user)`."""
     app = FlaskApp(tmp_path_factory.mktemp("flask"))
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def chat_app(tmp_path_factory, redis_server):
+    """The chat under daphne: `.upstream`, `.tokens(user)`, `.database`."""
+    app = ChannelsApp(tmp_path_factory.mktemp("channels"), redis_server.url(14))
     yield app
     app.stop()
 

@@ -198,3 +198,45 @@ def test_the_session_never_stands_in_the_log(gate, visit):
     line = gate.access_line(passed(tara.ask()))
     assert "2" in map(str, line.values()) and "session" in line.values(), line
     assert key not in gate.output() and key not in gate.metrics_text()
+
+
+def test_signing_out_through_a_public_route_is_known_at_once(app, gateway, visit):
+    gate = gateway(django_file(app, cache="1m"), env=environment(app))
+    person = visit(gate).sign_in(app.spare())
+    kept = person.cookie
+    passed(person.ask())
+    person.sign_out()
+    refused(gate.get("/api/orders/", headers=kept), 401, "session_unknown")
+
+
+def test_a_backend_that_the_app_no_longer_lists_signs_nobody_in(app, start_app, gateway, visit):
+    every = "django.contrib.auth.backends.AllowAllUsersModelBackend"
+    usual = "django.contrib.auth.backends.ModelBackend"
+    moved = start_app(DjangoSite, app.database, BACKENDS=every)
+    before = gateway(django_file(app, keys=f'authentication_backends = ["{usual}"]'), env=environment(app))
+    after = gateway(django_file(moved, keys=f'authentication_backends = ["{every}"]'), env=environment(moved))
+    tara = visit(before).sign_in("tara")
+    known(tara.ask(), app, "tara")
+    explained(after, "/api/orders/", tara.cookie, "session_anonymous", usual, "authentication_backends")
+    assert after.get("/api/auth/me", headers=tara.cookie).status_code == 401, "the app says the same"
+    known(visit(after).sign_in("tara").ask(), moved, "tara")
+
+
+def test_sessions_in_files_live_and_die_at_the_gateway_as_in_django(new_database, start_app, gateway, visit, tmp_path):
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    database = new_database("sqlite", "django_files")
+    site = start_app(DjangoSite, database, engine="file", SESSION_FILES=str(folder), SESSION_COOKIE_AGE="8")
+    gate = gateway(django_file(site, cache="300ms", keys='lifetime = "8s"'), env=environment(site))
+    tara = visit(gate).sign_in("tara")
+    known(tara.ask(), site, "tara")
+    key = tara.client.cookies["sessionid"]
+    assert (folder / f"sessionid{key}").is_file()
+    refused(gate.get("/api/orders/", headers={"Cookie": f"sessionid={key.upper()}"}), 401, "session_unknown")
+    kept = tara.cookie
+    tara.sign_out()
+    refused_soon(lambda: gate.get("/api/orders/", headers=kept), "session_unknown")
+    hana = visit(gate).sign_in("hana")
+    passed(hana.ask())
+    # By the age of the file, as Django counts it; what it then puts in its place is nobody's.
+    refused_soon(hana.ask, "session_expired", within=8 + CACHE_S, or_else="session_unknown")

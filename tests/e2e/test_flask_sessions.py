@@ -236,3 +236,95 @@ def test_what_flask_cannot_call_back_the_gateway_can_by_the_directory(new_databa
     app.database.execute("UPDATE agents SET active = 0 WHERE username = %s", (name,))
     # Flask's own cookie rests on nothing that could be asked again: the directory's `cache` of 5 s holds.
     refused_soon(agent.ask, "user_inactive", 5 + SLACK_S)
+
+
+# ---- files, and what Flask-Login adds ----
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.8"])
+def test_sessions_in_files_live_and_die_at_the_gateway_as_in_flask(
+    version, new_database, start_app, gateway, visit, tmp_path
+):
+    database, folder = new_database("sqlite", f"files{version[-1]}"), tmp_path / "sessions"
+    app = start_app(FlaskSite, database, version=version, sessions="filesystem", SESSION_FILES=str(folder))
+    gate = gateway(flask_file(app, cache=CACHE), env=environment(app))
+    tara = person(visit, gate).sign_in("tara")
+    known(tara.ask(), app, "tara")
+    for cookie in ("../tara", "x" * 43, "..%2f..%2fetc%2fpasswd"):
+        assert gate.get(API, headers={"Cookie": f"session={cookie}"}).status_code == 401, cookie
+    kept = tara.cookie
+    sign_out(tara)
+    refused_soon(lambda: gate.get(API, headers=kept), "session_unknown", SOON)
+    assert not app_agrees(app, kept)
+
+
+@pytest.fixture(scope="module")
+def remembering(new_database, start_app):
+    """The app under strong protection, with a login that remembers."""
+    env = {"PROTECTION": "strong", "PERMANENT": "no", "REMEMBER": "yes"}
+    return start_app(FlaskSite, new_database("sqlite", "strong"), sessions="cookie", **env)
+
+
+@pytest.fixture(scope="module")
+def strong(module_gateway, remembering):
+    keys = 'session_protection = "strong"\nremember_cookie = "remember_token"'
+    return module_gateway(flask_file(remembering, keys=keys), env=environment(remembering))
+
+
+def test_under_strong_protection_a_session_is_good_for_the_browser_that_began_it(strong, remembering, visit):
+    tara = person(visit, strong).sign_in("tara")
+    known(tara.ask(), remembering, "tara")
+    stolen = {**tara.cookie, "User-Agent": "another-browser/1.0"}
+    told = explained(strong, API, stolen, "session_anonymous", "strong", "user-agent")
+    assert "another-browser" not in str(told["detail"])
+    # What strong protection refuses no cookie may remember, and the app says the same.
+    both = f"{stolen['Cookie']}; remember_token={tara.client.cookies['remember_token']}"
+    refused(strong.get(API, headers={**stolen, "Cookie": both}), 401, "session_anonymous")
+    assert strong.get("/api/auth/me", headers={**stolen, "Cookie": both}).headers["x-refused-by"] == "app"
+    known(tara.ask(), remembering, "tara")
+
+
+def test_whom_flask_login_remembers_the_gateway_knows_as_the_app_does(strong, remembering, visit):
+    tara = person(visit, strong).sign_in("tara")
+    token = tara.client.cookies["remember_token"]
+    remembered = {"Cookie": f"remember_token={token}"}
+    seen = known_by_cookie(strong.get(API, headers=remembered))
+    assert seen["app_user"] == remembering.id_of("tara"), "the app got the cookie too"
+    user, _, digest = token.rpartition("|")
+    for other in (f"3|{digest}", f"{user}|{digest.upper()}", f"{user}|{digest[:-2]}"):
+        explained(strong, API, {"Cookie": f"remember_token={other}"}, "session_signature", "SECRET_KEY")
+    explained(strong, API, {"Cookie": "remember_token=garbage"}, "session_malformed", "flask-login")
+    # The session that names a user comes first.
+    sina = person(visit, strong).sign_in("sina")
+    both = {"Cookie": f"{sina.cookie['Cookie']}; remember_token={token}"}
+    known(strong.get(API, headers=both), remembering, "sina")
+    # The browser's own cookies, after a sign-out: nobody.
+    tara.sign_out("/logout", "/tickets")
+    assert "remember_token" not in tara.client.cookies
+    refused(tara.client.get(API), 401, "credentials_missing")
+
+
+def test_a_remember_cookie_is_no_credential_where_the_file_does_not_say_so(cookie_gate, remembering, strong, visit):
+    token = person(visit, strong).sign_in("tara").client.cookies["remember_token"]
+    refused(cookie_gate.get(API, headers={"Cookie": f"remember_token={token}"}), 401, "credentials_missing")
+
+
+def test_a_remembered_caller_keeps_the_visitors_session(new_database, start_app, gateway, visit):
+    app = start_app(FlaskSite, new_database("sqlite", "remember"), sessions="cookie", REMEMBER="yes")
+    gate = gateway(flask_file(app, keys='remember_cookie = "remember_token"'), env=environment(app))
+    token = person(visit, gate).sign_in("tara").client.cookies["remember_token"]
+    passer = person(visit, gate)
+    passer.send("/language", language="fa")
+    cookies = {"Cookie": f"{passer.cookie['Cookie']}; remember_token={token}"}
+    answer = gate.get(API, headers=cookies)
+    assert known_by_cookie(answer)["app_user"] == app.id_of("tara")
+    assert answer.headers["set-cookie"].startswith("session="), "the app goes on with the visitor's session"
+    bad = {"Cookie": f"{passer.cookie['Cookie']}; remember_token={token[:-1]}"}
+    refused(gate.get(API, headers=bad), 401, "session_signature")
+
+
+def known_by_cookie(answer):
+    """The answer of the app to Tara, whom a cookie remembers: a user without roles."""
+    seen = passed(answer).json()
+    assert seen["headers"]["X_AUTH_USER"] == "2" and not seen["headers"].get("X_AUTH_ROLES"), seen
+    return seen

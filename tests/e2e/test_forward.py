@@ -72,13 +72,13 @@ def test_an_answer_in_headers_is_the_identity_too(new_database, start_app, gate_
 def test_a_refusal_of_the_app_is_a_refusal_within_the_cache_time(gate_for, app, visit):
     gate = gate_for()
     unknown = {"Cookie": "sessionid=" + "a" * 32}
-    refused(gate.get("/api/orders/x", headers=unknown), 401, "key_unknown")
+    refused(gate.get("/api/orders/x", headers=unknown), 401, "session_unknown")
     person = visit(gate).sign_in(app.spare())
     passed(person.ask())
     kept = person.cookie
     person.sign_out()
-    refused_soon(lambda: gate.get("/api/orders/x", headers=kept), "key_unknown", 1 + SLACK_S)
-    explained(gate, "/api/orders/x", kept, "key_unknown", "401")
+    refused_soon(lambda: gate.get("/api/orders/x", headers=kept), "session_unknown", 1 + SLACK_S)
+    explained(gate, "/api/orders/x", kept, "session_unknown", "401")
 
 
 def test_an_app_that_fails_is_503_and_never_a_pass_or_a_401(gate_for, app, visit):

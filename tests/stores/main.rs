@@ -13,6 +13,7 @@
 
 mod contract;
 mod failures;
+mod files;
 mod hosts;
 mod redis;
 mod rig;

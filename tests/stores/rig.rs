@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use portcullis::auth::ports::{DirectorySource, SessionSource, StoreError, StoredSession, User};
 use portcullis::config::settings::{
     Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryId,
-    DirectoryKind, DirectoryRoles, DjangoBackend, DjangoDirectory, DjangoSession, FlaskSession,
-    IdentityMap, SessionIdentity, SessionStore, Settings, SqlDirectory,
+    DirectoryKind, DirectoryRoles, DjangoBackend, DjangoDirectory, DjangoSession, FlaskLogin,
+    FlaskSession, IdentityMap, SessionIdentity, SessionStore, Settings, SqlDirectory,
 };
 use portcullis::config::{Environment, load_text};
 use portcullis::secret::Secret;
@@ -106,6 +106,8 @@ impl Rig {
             backend,
             cookie: "sessionid".into(),
             cache: Duration::ZERO,
+            authentication_backends: None,
+            legacy_sha1: false,
         })))
     }
 
@@ -134,6 +136,7 @@ impl Rig {
             cookie: "session".into(),
             cache: Duration::ZERO,
             identity,
+            login: FlaskLogin::default(),
         })))
     }
 

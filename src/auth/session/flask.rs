@@ -29,16 +29,30 @@ impl FlaskCodec {
         }
     }
 
-    /// Reads a session: its data, and the first moment at which it is over.
+    /// Reads a session that holds something: its data, and the first moment at which it is over.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FlaskCodec::open`], and `session_anonymous` for an empty session.
+    pub(crate) fn read(
+        &self,
+        cookie: &str,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<(Data, Timestamp), Denial> {
+        let (data, end) = self.open(cookie, lifetime, now)?;
+        Ok((filled(data)?, end))
+    }
+
+    /// Reads a session, which may be empty: its data, and the first moment at which it is over.
     ///
     /// Flask counts in whole seconds: a cookie exactly `lifetime` old holds, permanent or not,
     /// and one of the future does not.
     ///
     /// # Errors
     ///
-    /// `session_malformed`, `session_signature`, `session_expired`; `session_anonymous` for an
-    /// empty session.
-    pub(crate) fn read(
+    /// `session_malformed`, `session_signature`, `session_expired`.
+    pub(crate) fn open(
         &self,
         cookie: &str,
         lifetime: Duration,
@@ -63,7 +77,7 @@ impl FlaskCodec {
             return Err(unreadable("its JSON is no object"));
         }
         match tags::untag(tagged).map_err(unreadable)? {
-            Value::Object(data) => Ok((filled(data)?, end)),
+            Value::Object(data) => Ok((data, end)),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::django::DjangoCodec;
 use super::flask::FlaskCodec;
+use super::flask_login::RememberCodec;
 use super::flask_session::{IdCodec, read_payload};
 use super::signing::Signer;
 use crate::auth::testing::NOW;
@@ -85,6 +86,9 @@ proptest! {
         prop_assert!(IdCodec::new(Some(&keys())).id(&text).is_err());
         let _ = IdCodec::new(None).id(&text);
         let _ = DjangoCodec::check_key(&text);
+        prop_assert!(django.with_sha1(&keys()).read_row(&bytes).is_err());
+        let secret = Secret::new(b"a key".to_vec());
+        prop_assert!(RememberCodec::new(&secret).read(&text).is_err());
     }
 
     #[test]

@@ -4,12 +4,11 @@
 //! The order is always syntax and size, signature, inflating, parsing; nothing is inflated or
 //! parsed before a signature held, where there is one. What the framework itself fails on
 //! (an HTTP 500 of the app) is a refusal. Nothing is written, refreshed or deleted.
-//!
-//! Not read: what only Django 3.1 and 3.2 take (SHA-1 signatures and rows of Django before 3.1),
-//! because Django 4 and later refuse the very same bytes.
 
 pub(crate) mod django;
+pub(crate) mod django_file;
 pub(crate) mod flask;
+pub(crate) mod flask_login;
 pub(crate) mod flask_session;
 mod json;
 mod msgpack;
@@ -217,7 +216,7 @@ fn other_key(what: &str) -> Denial {
 /// # Errors
 ///
 /// `session_anonymous`: Flask and Flask-Session take such a session as none.
-fn filled(data: Data) -> Result<Data, Denial> {
+pub(crate) fn filled(data: Data) -> Result<Data, Denial> {
     if data.keys().all(|key| key == "_permanent") {
         Err(anonymous().note("the session is empty"))
     } else {
@@ -227,6 +226,8 @@ fn filled(data: Data) -> Result<Data, Denial> {
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod login_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! itsdangerous decodes first, and so takes other spellings of the same bytes too, which is
 //! refused here: then no byte of a signed value can change unnoticed.
 
-use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use aws_lc_rs::hmac::{self, HMAC_SHA1_FOR_LEGACY_USE_ONLY, HMAC_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -47,6 +47,15 @@ impl Signer {
             separator: ':',
             keys: django_keys(&salt, secrets),
         }
+    }
+
+    /// Takes the SHA-1 signatures of one secret too, as Django 3.1 and 3.2 do
+    /// (`Signer._legacy_signature`).
+    pub(crate) fn and_sha1(mut self, salt: &str, secret: &Secret<Vec<u8>>) -> Self {
+        let mut keys = std::mem::take(&mut self.keys).into_vec();
+        keys.push(django_sha1_key(&format!("{salt}signer"), secret));
+        self.keys = keys.into();
+        self
     }
 
     /// itsdangerous' `Signer(salt=…, key_derivation="hmac")`, HMAC-SHA1 as Flask uses it.
@@ -96,6 +105,25 @@ pub(crate) fn django_keys(key_salt: &str, secrets: &[Secret<Vec<u8>>]) -> Box<[h
         hmac::Key::new(HMAC_SHA256, key.finish().as_ref())
     };
     secrets.iter().map(derived).collect()
+}
+
+/// Django's `salted_hmac(key_salt, …, algorithm="sha1")`: its key.
+pub(crate) fn django_sha1_key(key_salt: &str, secret: &Secret<Vec<u8>>) -> hmac::Key {
+    let mut key = digest::Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    key.update(key_salt.as_bytes());
+    key.update(secret.expose());
+    hmac::Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.finish().as_ref())
+}
+
+/// An HMAC in lower-case hex.
+pub(crate) fn hex_hmac(key: &hmac::Key, message: &[u8]) -> String {
+    hex(hmac::sign(key, message).as_ref())
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16));
+    bytes.iter().flat_map(digits).flatten().collect()
 }
 
 /// Whether one of some texts is the one presented: in constant time, looking at all of them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::django::DjangoCodec;
+use super::django::{DjangoCodec, Hashed};
 use super::flask::FlaskCodec;
 use super::flask_session::{IdCodec, read_payload};
 use super::signing::Signer;
@@ -202,13 +202,64 @@ fn a_django_cookie_holds_to_the_microsecond_of_its_age() {
 fn a_changed_password_and_another_key_are_both_named() {
     let codec = DjangoCodec::new(&keys(&["k"]));
     let denial = codec
-        .check_user(&data(json!({ "_auth_user_hash": "0" })), "x")
+        .check_user(
+            &data(json!({ "_auth_user_hash": "0" })),
+            "x",
+            Hashed::ByDjango,
+        )
         .unwrap_err();
     assert_eq!(denial.code(), Code::SessionUserChanged);
     let note = denial.operator_note().unwrap();
     assert!(note.contains("password") && note.contains("SECRET_KEY"));
-    assert!(codec.check_user(&Data::new(), "").is_err());
-    assert!(DjangoCodec::new(&[]).check_user(&Data::new(), "").is_err());
+    for hashed in [Hashed::ByDjango, Hashed::ByChannels] {
+        assert!(codec.check_user(&Data::new(), "", hashed).is_err());
+        let keyless = DjangoCodec::new(&[]);
+        assert!(keyless.check_user(&Data::new(), "", hashed).is_err());
+    }
+}
+
+#[test]
+fn a_session_of_nobody_says_to_the_operator_why() {
+    let codec = DjangoCodec::new(&keys(&["k"]));
+    let listed = DjangoCodec::new(&keys(&["k"])).with_backends(Some(&["a.Backend".into()]));
+    let signed_in =
+        json!({ "_auth_user_id": "7", "_auth_user_backend": "b.Backend", "_auth_user_hash": "0" });
+    for (codec, session, word) in [
+        (&codec, json!({ "basket": 1 }), "_auth_user_id"),
+        (
+            &codec,
+            json!({ "_auth_user_id": "7", "_auth_user_backend": "a" }),
+            "_auth_user_hash",
+        ),
+        (&listed, signed_in.clone(), "b.Backend"),
+    ] {
+        let denial = codec.signed_in(&data(session)).unwrap_err();
+        assert_eq!(denial.code(), Code::SessionAnonymous);
+        let note = denial.operator_note().unwrap();
+        assert!(note.contains(word), "{note}");
+        assert!(!denial.detail().contains(word), "that is the operator's");
+    }
+    assert_eq!(codec.signed_in(&data(signed_in)).unwrap(), "7");
+}
+
+#[test]
+fn on_a_websocket_an_older_key_does_not_do_because_channels_would_end_the_session() {
+    let (new, old) = (keys(&["new", "old"]), keys(&["old"]));
+    let salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
+    let key = &signing::django_keys(salt, &old)[0];
+    let hash = django::auth_hash(key, "stored");
+    let session = data(json!({ "_auth_user_hash": hash }));
+    let codec = DjangoCodec::new(&new);
+    assert!(codec.differs_on_channels());
+    assert!(!DjangoCodec::new(&old).differs_on_channels());
+    assert!(
+        codec
+            .check_user(&session, "stored", Hashed::ByDjango)
+            .is_ok()
+    );
+    let denial = codec.check_user(&session, "stored", Hashed::ByChannels);
+    let note = denial.unwrap_err().operator_note().unwrap().to_owned();
+    assert!(note.contains("Channels"), "{note}");
 }
 
 #[test]
@@ -268,5 +319,5 @@ fn nothing_secret_is_in_debug() {
         IdCodec::new(Some(&secrets))
     );
     assert!(!text.contains("hunter2"), "{text}");
-    assert!(text.contains("Hashes(1 keys)"), "{text}");
+    assert!(text.contains("hashes: 1 keys"), "{text}");
 }

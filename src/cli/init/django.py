@@ -1,6 +1,7 @@
 # The part for Django: 3.2 and later.
 import importlib
 import runpy
+import tempfile
 
 import django
 from django.core import management
@@ -144,7 +145,9 @@ def sessions(settings):
     found = {
         "engine": engine, "kind": None, "why_not": None, "cookie": text(settings.SESSION_COOKIE_NAME),
         "age": seconds(settings.SESSION_COOKIE_AGE), "secure": bool(settings.SESSION_COOKIE_SECURE),
-        "table": None, "cache": None, "database": None,
+        "table": None, "cache": None, "database": None, "path": None,
+        "authentication_backends": texts(settings.AUTHENTICATION_BACKENDS),
+        "legacy_sha1": django.VERSION < (4, 0),
     }  # fmt: skip
     try:
         store = importlib.import_module(engine).SessionStore
@@ -157,12 +160,14 @@ def sessions(settings):
             found["kind"] = kind
             break
     own = store.__module__ != "django.contrib.sessions.backends.%s" % found["kind"]
-    if found["kind"] in (None, "file"):
+    if found["kind"] is None:
         found["why_not"] = "SESSION_ENGINE is %s, which the gateway does not read" % engine
     elif store.__qualname__ != "SessionStore" or overrides_codec(store):
         found["why_not"] = "SESSION_ENGINE is the app's own %s, which signs in a way of its own" % full_name(store)
     elif not text(settings.SESSION_SERIALIZER).startswith("django.") and found["kind"] != "cache":
         found["why_not"] = "SESSION_SERIALIZER is the app's own %s" % text(settings.SESSION_SERIALIZER)
+    if found["kind"] == "file":
+        found["path"] = os.path.abspath(text(settings.SESSION_FILE_PATH) or tempfile.gettempdir())
     if found["kind"] in ("db", "cached_db"):
         try:
             model = store.get_model_class()

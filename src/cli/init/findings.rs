@@ -65,6 +65,10 @@ pub(super) struct Flask {
     /// Flask-Login is there.
     pub(super) login: bool,
     pub(super) login_view: Option<String>,
+    /// Flask-Login's `SESSION_PROTECTION`.
+    pub(super) protection: Option<String>,
+    /// `REMEMBER_COOKIE_NAME`.
+    pub(super) remember_cookie: Option<String>,
     pub(super) tokens: Option<FlaskJwt>,
     pub(super) cors: Option<Cors>,
     /// How many rules Flask-CORS has; only the first is told.
@@ -116,7 +120,7 @@ pub(super) struct Database {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct DjangoSessions {
-    /// `db`, `cached_db`, `cache`, `signed_cookies`.
+    /// `db`, `cached_db`, `cache`, `file`, `signed_cookies`.
     pub(super) kind: Option<String>,
     /// Why the gateway cannot read them.
     pub(super) why_not: Option<String>,
@@ -127,6 +131,11 @@ pub(super) struct DjangoSessions {
     pub(super) table: Option<String>,
     pub(super) cache: Option<Cache>,
     pub(super) database: Option<Database>,
+    /// The folder of `file`.
+    pub(super) path: Option<String>,
+    pub(super) authentication_backends: Vec<String>,
+    /// Django before 4.0.
+    pub(super) legacy_sha1: bool,
 }
 
 /// One of `CACHES`.
@@ -219,7 +228,7 @@ pub(super) struct FlaskJwt {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FlaskSessions {
-    /// `cookie`, `redis` or `table`.
+    /// `cookie`, `redis`, `table` or `files`.
     pub(super) kind: Option<String>,
     pub(super) why_not: Option<String>,
     pub(super) cookie: String,
@@ -229,6 +238,8 @@ pub(super) struct FlaskSessions {
     pub(super) table: Option<String>,
     pub(super) key_prefix: String,
     pub(super) signer: bool,
+    /// `sha256` or `md5`, for files.
+    pub(super) file_names: Option<String>,
 }
 
 /// What django-cors-headers or Flask-CORS allows.

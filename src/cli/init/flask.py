@@ -1,4 +1,6 @@
 # The part for Flask: 2.3 and later.
+import hashlib
+
 import flask
 import flask.cli
 
@@ -76,6 +78,19 @@ def table_location(app, interface):
     return {"env": variable(given), "shown": shown, "hidden": bool(url.password)}
 
 
+def files(interface):
+    """The folder of cachelib, and the hash that names its files."""
+    try:
+        path = os.path.abspath(interface.cache._get_filename("x"))
+    except Exception:
+        return {}
+    hashes = {hashlib.new(kind, b"x").hexdigest(): kind for kind in ("sha256", "md5")}
+    folder, name = os.path.split(path)
+    if name not in hashes:
+        return {}
+    return {"store": {"env": None, "shown": "file://" + folder, "hidden": False}, "file_names": hashes[name]}
+
+
 def sessions(app):
     config, interface = app.config, app.session_interface
     name = full_name(type(interface))
@@ -101,8 +116,10 @@ def sessions(app):
             table = text(config.get("SESSION_SQLALCHEMY_TABLE")) or "sessions"
             schema = text(config.get("SESSION_SQLALCHEMY_SCHEMA"))
             found.update(kind="table", store=table_location(app, interface), table="%s.%s" % (schema, table) if schema else table)
+        elif "FileSystem" in name:
+            found.update(kind="files", **files(interface))
         else:
-            found["why_not"] = "SESSION_TYPE is %s, and only redis and sqlalchemy can be read" % text(config.get("SESSION_TYPE"))
+            found["why_not"] = "SESSION_TYPE is %s, and only redis, sqlalchemy and filesystem can be read" % text(config.get("SESSION_TYPE"))
         if found["kind"] and found["store"] is None:
             found["why_not"] = "the address of the sessions' store is not known"
     else:
@@ -295,6 +312,8 @@ def looks():
     return {
         "framework": "flask", "version": number, "secret": secret(app.config.get("SECRET_KEY")),
         "fallbacks": [one for one in fallbacks if one][:10], "sessions": sessions(app), "login": login is not None,
+        "protection": text(app.config.get("SESSION_PROTECTION", getattr(login, "session_protection", None))),
+        "remember_cookie": text(app.config.get("REMEMBER_COOKIE_NAME", "remember_token")),
         "login_view": text(getattr(login, "login_view", None)), "tokens": tokens(app), "cors": rule, "cors_rules": cors_rules,
         "cors_elsewhere": rule is None and "flask_cors" in sys.modules,
         "proxy_fix": proxied, "secure_cookie": bool(app.config.get("SESSION_COOKIE_SECURE")),

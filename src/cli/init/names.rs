@@ -56,3 +56,17 @@ pub(super) fn is_redis(text: &str) -> bool {
         _ => false,
     })
 }
+
+/// A dotted path of Python, as the gateway takes them for backends.
+pub(super) fn is_dotted_path(text: &str) -> bool {
+    let name = |part: &str| {
+        let word = |one: char| one.is_alphanumeric() || one == '_';
+        !part.is_empty() && part.chars().all(word)
+    };
+    text.contains('.') && text.split('.').all(name)
+}
+
+/// The absolute path of a folder, without anything that a file cannot hold in quotes.
+pub(super) fn is_plain_path(path: Option<&str>) -> bool {
+    path.is_some_and(|path| path.starts_with('/') && !path.contains(char::is_control))
+}

@@ -209,7 +209,7 @@ fn a_view_that_takes_a_credential_which_cannot_be_checked_stays_open() {
         (&["token", "other:shop.KeyAuthentication"][..], json!({})),
         (
             BOTH,
-            json!({ "sessions": { "kind": null, "why_not": "SESSION_ENGINE is file" } }),
+            json!({ "sessions": { "kind": null, "why_not": "SESSION_ENGINE is the app's own" } }),
         ),
         (BOTH, json!({ "users": null })),
         (
@@ -383,6 +383,38 @@ fn flask_sessions_are_looked_at_and_nobody_is_refused() {
         text.contains("store  = { env = \"DATABASE_URL\" }"),
         "{text}"
     );
+}
+
+#[test]
+fn what_the_apps_own_settings_say_of_a_sessions_user_is_taken_over() {
+    let found = django(&json!({ "sessions": {
+        "kind": "file", "path": "/srv/sessions", "age": 3_600, "legacy_sha1": true,
+        "authentication_backends": ["shop.auth.LdapBackend", "django.contrib.auth.backends.ModelBackend"],
+    }}));
+    let text = sheet(&found).text();
+    for line in [
+        "backend                 = \"file\"",
+        "path                    = \"/srv/sessions\"",
+        "lifetime                = \"1h\"",
+        "\"shop.auth.LdapBackend\"",
+        "legacy_sha1             = true",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    let store = json!({ "env": null, "hidden": false, "shown": "file:///srv/sessions" });
+    let found = flask(&json!({
+        "login": true, "protection": "strong", "remember_cookie": "remember_token",
+        "sessions": { "kind": "files", "store": store, "file_names": "md5", "signer": false },
+    }));
+    let text = sheet(&found).text();
+    for line in [
+        "store              = \"file:///srv/sessions\"",
+        "file_names         = \"md5\"",
+        "session_protection = \"strong\"",
+        "`remember_cookie = \"remember_token\"`",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
 }
 
 #[test]
@@ -600,7 +632,13 @@ fn cross_origin() -> impl Strategy<Value = Value> {
 
 fn some_django() -> impl Strategy<Value = Findings> {
     let sessions = (
-        maybe(words(&["db", "cached_db", "cache", "signed_cookies"])),
+        maybe(words(&[
+            "db",
+            "cached_db",
+            "cache",
+            "file",
+            "signed_cookies",
+        ])),
         words(&["sessionid"]),
         words(&["django_session"]),
         database(),
@@ -608,9 +646,12 @@ fn some_django() -> impl Strategy<Value = Findings> {
         text(),
         any::<i64>(),
         any::<Option<u64>>(),
+        (maybe(words(&["/srv/sessions"])), texts(), any::<bool>()),
     );
-    let sessions = sessions.prop_map(|(kind, cookie, table, database, location, prefix, version, age)| {
+    let sessions = sessions.prop_map(|(kind, cookie, table, database, location, prefix, version, age, rest)| {
+        let (path, backends, legacy) = rest;
         json!({ "kind": kind, "cookie": cookie, "table": table, "database": database, "age": age,
+                "path": path, "authentication_backends": backends, "legacy_sha1": legacy,
                 "cache": { "location": location, "key_prefix": prefix, "version": version } })
     });
     let users = (
@@ -672,17 +713,18 @@ const LOCATIONS: &[&str] = &["headers", "cookies", "query_string", "json"];
 
 fn some_flask() -> impl Strategy<Value = Findings> {
     let sessions = (
-        maybe(words(&["cookie", "redis", "table"])),
+        maybe(words(&["cookie", "redis", "table", "files"])),
         words(&["session"]),
         maybe(words(&["sessions"])),
         maybe(location()),
         words(&["session:"]),
         any::<Option<u64>>(),
         any::<bool>(),
+        maybe(words(&["sha256", "md5"])),
     );
-    let sessions = sessions.prop_map(|(kind, cookie, table, store, prefix, lifetime, signer)| {
+    let sessions = sessions.prop_map(|(kind, cookie, table, store, prefix, lifetime, signer, names)| {
         json!({ "kind": kind, "cookie": cookie, "table": table, "store": store, "key_prefix": prefix,
-                "lifetime": lifetime, "signer": signer })
+                "lifetime": lifetime, "signer": signer, "file_names": names })
     });
     let tokens = (
         prop::collection::vec(words(&["HS256", "ES256"]), 0..3),
@@ -713,6 +755,7 @@ fn some_flask() -> impl Strategy<Value = Findings> {
     whole.prop_map(|(secret, sessions, tokens, cors, endpoints, flags, rules, word)| {
         flask(&json!({ "secret": null, "sessions": null, "tokens": null, "cors": cors, "endpoints": endpoints,
             "login": flags[0], "proxy_fix": flags[1], "cors_elsewhere": flags[2], "cors_rules": rules, "login_view": word,
+            "protection": if flags[1] { "strong" } else { "basic" }, "remember_cookie": word,
         }).with("secret", secret).with("sessions", sessions).with("tokens", tokens))
     })
 }

@@ -70,6 +70,16 @@ impl Context<'_> {
         path
     }
 
+    /// A folder that is read when it is asked for; the app may make it later.
+    pub(super) fn folder(&mut self, text: &At<String>) -> PathBuf {
+        let path = self.path(text);
+        if !path.is_dir() {
+            let message = format!("there is no folder {} now", path.display());
+            self.warn(Problem::new(text.key.as_str(), message));
+        }
+        path
+    }
+
     /// The value of an environment variable that the file names.
     pub(super) fn variable(&mut self, name: &At<String>) -> Option<String> {
         let value = self.environment.variable(&name.value);

@@ -11,7 +11,7 @@ use super::session::{LIFETIMES, SECRETS, cache, cookie, key_prefix, secrets};
 use crate::config::problem::nearest;
 use crate::config::raw::decode::At;
 use crate::config::raw::session as raw;
-use crate::config::raw::shapes::RawSecret;
+use crate::config::raw::shapes::{RawSecret, Strings};
 use crate::config::settings::{DjangoBackend, DjangoSession};
 
 /// `SESSION_ENGINE`, by the last part of its name.
@@ -20,6 +20,7 @@ enum Backend {
     Db,
     CachedDb,
     Cache,
+    File,
     SignedCookies,
 }
 
@@ -27,6 +28,7 @@ const BACKENDS: &[(&str, Backend)] = &[
     ("db", Backend::Db),
     ("cached_db", Backend::CachedDb),
     ("cache", Backend::Cache),
+    ("file", Backend::File),
     ("signed_cookies", Backend::SignedCookies),
 ];
 
@@ -42,12 +44,15 @@ pub(super) fn compile(
     };
     let cookie = cookie(raw.cookie, "sessionid", cx);
     let cache = cache(raw.cache, cx);
+    let authentication_backends = authentication_backends(raw.authentication_backends, cx);
+    let legacy_sha1 = raw.legacy_sha1.is_some_and(|given| given.value);
     let place = Place {
         database: raw.database,
         redis: raw.redis,
         key_prefix: raw.key_prefix,
         key_version: raw.key_version,
         table: raw.table,
+        path: raw.path,
         lifetime: raw.lifetime,
         time_zone: raw.time_zone,
     };
@@ -57,7 +62,32 @@ pub(super) fn compile(
         backend,
         cookie,
         cache,
+        authentication_backends,
+        legacy_sha1,
     })
+}
+
+/// `AUTHENTICATION_BACKENDS`: dotted paths, as they stand in sessions.
+fn authentication_backends(
+    given: Option<At<Strings>>,
+    cx: &mut Context<'_>,
+) -> Option<Vec<Box<str>>> {
+    let given = given?;
+    let list = cx.some_strings(Some(given), "nobody could be signed in");
+    let list = list.unwrap_or_default();
+    for one in list.iter().filter(|one| !is_dotted_path(&one.value)) {
+        let allowed = "the app's AUTHENTICATION_BACKENDS, such as \"django.contrib.auth.backends.ModelBackend\"";
+        cx.error(one.wrong("is not the path of a backend").allowed(allowed));
+    }
+    Some(list.into_iter().map(|one| one.value.into()).collect())
+}
+
+fn is_dotted_path(text: &str) -> bool {
+    let name = |part: &str| {
+        let word = |one: char| one.is_alphanumeric() || one == '_';
+        !part.is_empty() && part.chars().all(word)
+    };
+    text.contains('.') && text.split('.').all(name)
 }
 
 /// The keys that say where Django keeps sessions.
@@ -67,6 +97,7 @@ struct Place {
     key_prefix: Option<At<String>>,
     key_version: Option<At<u64>>,
     table: Option<At<String>>,
+    path: Option<At<String>>,
     lifetime: Option<At<Duration>>,
     time_zone: Option<At<String>>,
 }
@@ -82,6 +113,11 @@ impl Place {
         if has_cache && self.redis.is_none() {
             cx.lacks(key, "redis", Some(REDIS));
         }
+        if backend == Backend::File && self.path.is_none() {
+            let allowed = "the app's SESSION_FILE_PATH, or what its tempfile.gettempdir() says";
+            cx.lacks(key, "path", Some(allowed));
+        }
+        let folder = self.path.map(|path| cx.folder(&path));
         let database = self.database.filter(|_| has_table);
         let database = database.and_then(|given| database::database(given, cx));
         let redis = self.redis.filter(|_| has_cache);
@@ -109,6 +145,11 @@ impl Place {
                 redis: redis?,
                 key_prefix,
             },
+            Backend::File => DjangoBackend::File {
+                folder: folder?,
+                lifetime,
+                time_zone,
+            },
             Backend::SignedCookies => DjangoBackend::SignedCookies { lifetime },
         })
     }
@@ -117,18 +158,25 @@ impl Place {
     fn check_idle(&self, backend: Backend, cx: &mut Context<'_>) {
         let name = BACKENDS.iter().find(|(_, known)| *known == backend);
         let why = format!("with backend = \"{}\"", name.map_or("", |(name, _)| name));
-        if matches!(backend, Backend::Cache | Backend::SignedCookies) {
+        let has_table = matches!(backend, Backend::Db | Backend::CachedDb);
+        let has_cache = matches!(backend, Backend::CachedDb | Backend::Cache);
+        if !has_table {
             idle(self.database.as_ref(), &why, cx);
             idle(self.table.as_ref(), &why, cx);
+        }
+        if !has_table && backend != Backend::File {
             idle(self.time_zone.as_ref(), &why, cx);
         }
-        if matches!(backend, Backend::Db | Backend::SignedCookies) {
+        if !has_cache {
             idle(self.redis.as_ref(), &why, cx);
             idle(self.key_prefix.as_ref(), &why, cx);
             idle(self.key_version.as_ref(), &why, cx);
         }
-        if backend != Backend::SignedCookies {
+        if !matches!(backend, Backend::File | Backend::SignedCookies) {
             idle(self.lifetime.as_ref(), &why, cx);
+        }
+        if backend != Backend::File {
+            idle(self.path.as_ref(), &why, cx);
         }
     }
 }

@@ -80,6 +80,11 @@ impl Owned {
             request_id: fold(request_id),
         }
     }
+
+    /// Whether a header tells the app who is calling.
+    pub(super) fn tells_identity(&self, name: &HeaderName) -> bool {
+        self.identity.contains(&fold(name))
+    }
 }
 
 impl Side<'_> {

@@ -18,6 +18,7 @@ mod identity;
 mod jwt;
 mod jwt_keys;
 mod query;
+mod rate_limit;
 mod redis;
 mod route;
 mod security_headers;
@@ -29,6 +30,7 @@ mod tls;
 mod upstream;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use http::HeaderName;
 
@@ -42,6 +44,7 @@ use crate::policy::Policy;
 use crate::policy::forwarded::TrustedProxies;
 use crate::policy::headers::Hygiene;
 use crate::policy::identity::IdentityNames;
+use crate::policy::limit::{LimitId, RateLimit};
 use crate::policy::route::{Action, Route};
 use context::Context;
 
@@ -84,16 +87,16 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let auth_names = names(&auth);
     let cors = cors::compile(table(raw.cors), cx);
     let upstreams = upstream::compile(upstream, cx);
+    let unnamed = HeaderName::from_static("x-request-id");
+    let request_id = server.as_ref().map_or(&unnamed, |s| &s.request_id);
+    let owned = headers::Owned::new(&identity, request_id);
+    let limits = rate_limit::compile(table(raw.rate_limit), &owned, cx);
     let around = route::Surroundings {
         upstreams: &upstream_names,
         authenticators: &auth_names,
         cors: &cors,
-        owned: headers::Owned::new(
-            &identity,
-            server
-                .as_ref()
-                .map_or(&HeaderName::from_static("x-request-id"), |s| &s.request_id),
-        ),
+        limits: &limits,
+        owned,
         body_limit: server.as_ref().map_or(0, |server| server.body_limit),
     };
     let readers = signin::Readers::of(&auth);
@@ -118,6 +121,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let security_headers = security_headers::compile(raw.security_headers, cx);
     let log = log(raw.log, cx);
     warn_of_unused(&routes, &upstream_names, &auth_names, &cors, cx);
+    warn_of_unasked_limits(&routes, &limits, cx);
     warn_of_unasked(&authenticators, &directories.names, cx);
     let routes = route::assemble(routes, cx);
     let server = server?;
@@ -130,6 +134,8 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         security_headers,
         request_id: server.request_id,
         session_cookie: sessions.as_ref().map(|sessions| sessions.cookie.clone()),
+        // One that is wrong is noted, and then nothing of all this is used.
+        limits: limits.into_iter().filter_map(|(_, limit)| limit).collect(),
         header_count: server.header_count,
         expectations,
     };
@@ -249,10 +255,7 @@ fn warn_of_unused(
     routes: &[Route],
     upstreams: &[String],
     authenticators: &[String],
-    cors: &[(
-        String,
-        Option<std::sync::Arc<crate::policy::cors::CorsRule>>,
-    )],
+    cors: &[(String, Option<Arc<crate::policy::cors::CorsRule>>)],
     cx: &mut Context<'_>,
 ) {
     if !cx.problems.is_clean() {
@@ -279,6 +282,24 @@ fn warn_of_unused(
         let uses = |route: &Route| route.cors.as_ref().is_some_and(|rule| *rule.name == **name);
         if !routes.iter().any(uses) {
             warn("cors", name);
+        }
+    }
+}
+
+/// The same of rate limits.
+fn warn_of_unasked_limits(
+    routes: &[Route],
+    limits: &[(String, Option<Arc<RateLimit>>)],
+    cx: &mut Context<'_>,
+) {
+    if !cx.problems.is_clean() {
+        return;
+    }
+    for (index, (name, _)) in limits.iter().enumerate() {
+        let asks = |route: &Route| route.limits.contains(&LimitId(index));
+        if !routes.iter().any(asks) {
+            let key = super::places::child("rate_limit", name);
+            cx.warn(Problem::new(key, "is not used by any route").of_the_key());
         }
     }
 }

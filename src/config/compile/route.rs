@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::action;
 use super::context::Context;
 use super::headers::{Owned, Side, edits};
+use super::rate_limit;
 use super::template::{self, Schemes};
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::decode::At;
@@ -16,10 +17,12 @@ use crate::config::raw::route::{self as raw, OneOrManyValues};
 use crate::config::raw::shapes::Named;
 use crate::policy::cors::CorsRule;
 use crate::policy::host::HostPattern;
+use crate::policy::limit::RateLimit;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::{Admission, Requirement, RoleRule};
 use crate::policy::route::{AuthenticatorId, Route, RouteId, Unauthenticated, WebSocketRule};
 use crate::policy::routes::Routes;
+use crate::policy::websocket::close::Refuse;
 
 /// What routes refer to.
 pub(super) struct Surroundings<'a> {
@@ -29,6 +32,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) authenticators: &'a [String],
     /// The names of `[cors.*]`, and the rules where they are right.
     pub(super) cors: &'a [(String, Option<Arc<CorsRule>>)],
+    /// The names of `[rate_limit.*]`, and the limits where they are right.
+    pub(super) limits: &'a [(String, Option<Arc<RateLimit>>)],
     /// The headers that the gateway fills in.
     pub(super) owned: Owned,
     /// `[server.limits] body`.
@@ -102,6 +107,7 @@ fn route(
     };
     let cors = raw.cors.as_ref().and_then(|name| cors(name, around, cx));
     let has_cors = raw.cors.is_some();
+    let limits = rate_limit::named(raw.rate_limit, around.limits, cx);
     let owned = &around.owned;
     let request_headers = edits(raw.request_headers, Side::Request(owned), cx);
     let response_headers = edits(raw.response_headers, Side::Answer { has_cors, owned }, cx);
@@ -128,6 +134,7 @@ fn route(
         requirement,
         cors,
         csrf: raw.csrf.is_none_or(|csrf| csrf.value),
+        limits,
         unauthenticated,
         body_limit: raw
             .body_limit
@@ -365,8 +372,26 @@ fn websocket(raw: Option<raw::WebSocket>, cx: &mut Context<'_>) -> WebSocketRule
     };
     WebSocketRule {
         allowed: !raw.off,
+        refuse: raw
+            .refuse
+            .map_or_else(Refuse::default, |word| refuse(&word, cx)),
         idle,
         close_on_expiry: raw.close_on_expiry.unwrap_or(true),
         forward_token: raw.forward_token.unwrap_or(true),
+    }
+}
+
+fn refuse(word: &At<String>, cx: &mut Context<'_>) -> Refuse {
+    match word.value.as_str() {
+        "auto" => Refuse::Auto,
+        "close" => Refuse::Close,
+        "status" => Refuse::Status,
+        _ => {
+            let problem = word.wrong("is not a way to refuse a handshake");
+            cx.error(problem.allowed(
+                "\"auto\" (a close code to a browser, the status to others), \"close\" or \"status\"",
+            ));
+            Refuse::Auto
+        }
     }
 }

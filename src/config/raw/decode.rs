@@ -12,6 +12,7 @@ use crate::config::node::{Data, Node, quote};
 use crate::config::places::{child, element};
 use crate::config::problem::{Problem, Problems, nearest};
 use crate::config::units;
+use crate::policy::limit::Unit;
 
 /// A value and the path of its key.
 #[derive(Clone, Debug)]
@@ -239,6 +240,17 @@ pub(in crate::config) struct Size(pub(in crate::config) u64);
 impl Decode for Size {
     fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
         measured(node, key, "a size", units::SIZE, units::size, problems).map(Self)
+    }
+}
+
+/// A rate: how many in what time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct RawRate(pub(in crate::config) u64, pub(in crate::config) Unit);
+
+impl Decode for RawRate {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        let rate = measured(node, key, "a rate", units::RATE, units::rate, problems)?;
+        Some(Self(rate.0, rate.1))
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::node::{Data, Node};
 use super::problem::Problems;
-use decode::{At, Decode, table, wrong_type};
+use decode::{At, Decode, RawRate, table, wrong_type};
 use shapes::{Named, OrFalse, Strings};
 
 /// The tables of the file, for the names of variables.
@@ -29,6 +29,7 @@ pub(super) const TABLES: &[&str] = &[
     "auth",
     "directory",
     "cors",
+    "rate_limit",
     "identity",
     "session",
     "token_handler",
@@ -48,6 +49,7 @@ table! {
         auth: Named<auth::Auth>,
         directory: Named<directory::Directory>,
         cors: Named<Cors>,
+        rate_limit: Named<RateLimit>,
         identity: Identity,
         session: signin::Session,
         token_handler: Named<signin::TokenHandler>,
@@ -57,7 +59,7 @@ table! {
         log: Log,
         admin: Admin,
     }
-    later { "rate_limit", "tracing" }
+    later { "tracing" }
 }
 
 table! {
@@ -70,6 +72,16 @@ table! {
         expose: Strings,
         max_age: Duration,
         private_network: bool,
+    }
+}
+
+table! {
+    /// `[rate_limit.NAME]`.
+    RateLimit {
+        limit: RawRate,
+        burst: u64,
+        per: String,
+        shared: bool,
     }
 }
 

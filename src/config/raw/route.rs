@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decode::{At, Decode, Size, Table, not_yet, table, wrong_type};
-use super::shapes::{Named, OrFalse, Strings};
+use super::decode::{At, Decode, Size, Table, table, wrong_type};
+use super::shapes::{Named, OneOrMany, OrFalse, Strings};
 use crate::config::node::{Data, Node};
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::Problems;
 
 table! {
     /// `[[route]]`.
@@ -33,9 +33,9 @@ table! {
         observe: bool,
         request_headers: HeaderEdits,
         response_headers: HeaderEdits,
+        rate_limit: OneOrMany<String>,
         websocket: WebSocket,
     }
-    later { "rate_limit" }
 }
 
 table! {
@@ -174,6 +174,7 @@ impl Decode for Unauthenticated {
 #[derive(Debug, Default)]
 pub(in crate::config) struct WebSocket {
     pub(in crate::config) off: bool,
+    pub(in crate::config) refuse: Option<At<String>>,
     pub(in crate::config) idle: Option<At<Duration>>,
     pub(in crate::config) close_on_expiry: Option<bool>,
     pub(in crate::config) forward_token: Option<bool>,
@@ -195,31 +196,12 @@ impl Decode for WebSocket {
             }
         }
         let table = Table::open(node, key, KEYS, &[], problems)?;
-        if let Some(refuse) = table.take("refuse", problems) {
-            check_refuse(&refuse, problems);
-        }
         Some(Self {
             off: false,
+            refuse: table.take("refuse", problems),
             idle: table.take("idle", problems),
             close_on_expiry: table.take("close_on_expiry", problems).map(|at| at.value),
             forward_token: table.take("forward_token", problems).map(|at| at.value),
         })
-    }
-}
-
-/// A refused handshake gets the plain status in this version.
-fn check_refuse(refuse: &At<String>, problems: &mut Problems<'_>) {
-    let allowed = "\"status\"";
-    match refuse.value.as_str() {
-        "status" => {}
-        "auto" | "close" => {
-            let message = not_yet(&format!("refuse = \"{}\"", refuse.value));
-            problems.error(Problem::new(refuse.key.as_str(), message).allowed(allowed));
-        }
-        _ => problems.error(
-            refuse
-                .wrong("is not a way to refuse a handshake")
-                .allowed(allowed),
-        ),
     }
 }

@@ -18,8 +18,11 @@ table! {
         cookie: String,
         table: String,
         cache: Duration,
+        path: String,
         lifetime: Duration,
         time_zone: String,
+        authentication_backends: Strings,
+        legacy_sha1: bool,
         directory: String,
     }
     also { "type" }
@@ -30,12 +33,15 @@ table! {
     FlaskSession {
         store: RawSecret,
         table: String,
+        file_names: String,
         key_prefix: String,
         signer: bool,
         secret: Secrets,
         cookie: String,
         cache: Duration,
         identity: SessionIdentity,
+        session_protection: String,
+        remember_cookie: String,
         directory: String,
     }
     also { "type" }
@@ -48,6 +54,8 @@ table! {
         cookie: String,
         lifetime: Duration,
         identity: SessionIdentity,
+        session_protection: String,
+        remember_cookie: String,
         directory: String,
     }
     also { "type" }

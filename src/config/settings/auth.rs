@@ -8,6 +8,7 @@ use http::HeaderName;
 use serde_json::Value;
 
 use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward, GatewaySession};
+use crate::policy::denial::Code;
 use crate::secret::Secret;
 
 /// `[auth.NAME]`.
@@ -19,6 +20,41 @@ pub struct Authenticator {
     pub kind: AuthenticatorKind,
     /// Where the user's roles and state are looked up.
     pub directory: Option<DirectoryId>,
+}
+
+impl Authenticator {
+    /// Where it looks for a token or key; none for one that reads a session, a certificate or what
+    /// belongs to another scheme.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        match &self.kind {
+            AuthenticatorKind::Jwt(jwt) => &jwt.sources,
+            AuthenticatorKind::ApiKey(keys) => &keys.sources,
+            AuthenticatorKind::Basic(_)
+            | AuthenticatorKind::ClientCertificate(_)
+            | AuthenticatorKind::DjangoSession(_)
+            | AuthenticatorKind::FlaskSession(_)
+            | AuthenticatorKind::FlaskCookie(_)
+            | AuthenticatorKind::GatewaySession(_)
+            | AuthenticatorKind::Forward(_) => &[],
+        }
+    }
+
+    /// What is said of an identity that it made when that ends.
+    #[must_use]
+    pub const fn expired(&self) -> Code {
+        match &self.kind {
+            AuthenticatorKind::DjangoSession(_)
+            | AuthenticatorKind::FlaskSession(_)
+            | AuthenticatorKind::FlaskCookie(_)
+            | AuthenticatorKind::GatewaySession(_) => Code::SessionExpired,
+            AuthenticatorKind::Jwt(_)
+            | AuthenticatorKind::ApiKey(_)
+            | AuthenticatorKind::Basic(_)
+            | AuthenticatorKind::ClientCertificate(_)
+            | AuthenticatorKind::Forward(_) => Code::TokenExpired,
+        }
+    }
 }
 
 /// The types of authenticators in this version.

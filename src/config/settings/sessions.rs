@@ -1,5 +1,6 @@
 //! The apps' own sessions and users: where they are kept, and what is read of them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub struct DjangoSession {
     pub cookie: Box<str>,
     /// How long a verdict may be reused.
     pub cache: Duration,
+    /// `AUTHENTICATION_BACKENDS`; `None` where any backend will do.
+    pub authentication_backends: Option<Vec<Box<str>>>,
+    /// Whether SHA-1 is taken where Django 3.1 and 3.2 take it.
+    pub legacy_sha1: bool,
 }
 
 /// `SESSION_ENGINE` of a Django app.
@@ -78,6 +83,15 @@ pub enum DjangoBackend {
         /// `KEY_PREFIX:VERSION:` of the cache, such as `:1:`.
         key_prefix: Box<str>,
     },
+    /// `backends.file`.
+    File {
+        /// `SESSION_FILE_PATH`.
+        folder: PathBuf,
+        /// `SESSION_COOKIE_AGE`.
+        lifetime: Duration,
+        /// The zone of ends without one (under `USE_TZ = False`).
+        time_zone: jiff::tz::TimeZone,
+    },
     /// `backends.signed_cookies`.
     SignedCookies {
         /// `SESSION_COOKIE_AGE`.
@@ -100,6 +114,26 @@ pub struct FlaskSession {
     pub cache: Duration,
     /// Which keys inside the session make the identity; the first user key that is there counts.
     pub identity: SessionIdentity,
+    /// What Flask-Login adds.
+    pub login: FlaskLogin,
+}
+
+/// What Flask-Login adds to a session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlaskLogin {
+    /// `SESSION_PROTECTION = "strong"`.
+    pub strong: bool,
+    /// The cookie that remembers a user, where it is read.
+    pub remember: Option<RememberCookie>,
+}
+
+/// Flask-Login's remember cookie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RememberCookie {
+    /// `REMEMBER_COOKIE_NAME`.
+    pub cookie: Box<str>,
+    /// `SECRET_KEY` in Latin-1.
+    pub secret: Secret<Vec<u8>>,
 }
 
 /// Where Flask-Session keeps sessions.
@@ -114,6 +148,23 @@ pub enum SessionStore {
         /// The table, a checked identifier.
         table: Box<str>,
     },
+    /// A folder of files (cachelib's `FileSystemCache`).
+    Files {
+        /// `SESSION_FILE_DIR`.
+        folder: PathBuf,
+        /// What names its files.
+        names: FileNames,
+    },
+}
+
+/// The hash that names cachelib's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileNames {
+    /// Since cachelib 0.16.
+    #[default]
+    Sha256,
+    /// Up to cachelib 0.15.
+    Md5,
 }
 
 /// Which keys (dotted paths) of a session make the identity.
@@ -136,6 +187,8 @@ pub struct FlaskCookie {
     pub lifetime: Duration,
     /// Which keys inside the session make the identity.
     pub identity: SessionIdentity,
+    /// What Flask-Login adds.
+    pub login: FlaskLogin,
 }
 
 /// `type = "forward"`.

@@ -252,7 +252,7 @@ fn the_seed_of_the_fuzz_target_holds_no_mistake() {
     let seed = std::fs::read_to_string(seed).unwrap();
     let (_, text) = seed.split_once('\n').unwrap();
     let loaded = good(text);
-    assert_eq!(loaded.settings.authenticators.len(), 5);
+    assert_eq!(loaded.settings.authenticators.len(), 7);
     assert_eq!(loaded.settings.directories.len(), 3);
 }
 

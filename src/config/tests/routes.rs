@@ -1,6 +1,7 @@
 //! Keys and types, routes, identity headers, expectations: each mistake with its words.
 
 use super::*;
+use crate::policy::websocket::close::Refuse;
 
 #[test]
 fn an_unknown_key_is_told_with_its_place_what_is_allowed_and_the_nearest() {
@@ -81,7 +82,7 @@ fn a_wrong_type_names_what_was_found_and_what_is_expected() {
 #[test]
 fn what_comes_later_is_not_unknown_but_not_in_this_version() {
     let later = &["not in this version of Portcullis"];
-    for table in ["session", "token_handler.a", "rate_limit.a", "tracing"] {
+    for table in ["session", "token_handler.a", "tracing"] {
         let (name, rest) = table
             .split_once('.')
             .map_or((table, ""), |(name, _)| (name, ".a"));
@@ -101,11 +102,34 @@ fn what_comes_later_is_not_unknown_but_not_in_this_version() {
         &jwt("preset = \"simplejwt\"\nsecret = { env = \"KEY\" }\n◆revocable = true"),
         later,
     );
-    refused(&route("/x", "◆rate_limit = \"login\""), later);
-    refused(&route("/x", "websocket = { refuse = ◆\"close\" }"), later);
-    refused(&route("/x", "websocket = { refuse = ◆\"auto\" }"), later);
     // A misspelt one is led there too.
     refused(&upstream("◆helth = 1"), &["did you mean health?"]);
+}
+
+#[test]
+fn a_way_to_refuse_a_handshake_is_one_of_three() {
+    refused(
+        &route("/x", "websocket = { refuse = ◆\"1006\" }"),
+        &[
+            "is not a way to refuse",
+            "\"1006\"",
+            "\"close\"",
+            "\"status\"",
+        ],
+    );
+    for (word, means) in [
+        ("auto", Refuse::Auto),
+        ("close", Refuse::Close),
+        ("status", Refuse::Status),
+    ] {
+        let text =
+            GOOD.to_owned() + &route("/x", &format!("websocket = {{ refuse = \"{word}\" }}"));
+        let loaded = good(&text);
+        let [.., last] = loaded.policy.routes.all() else {
+            panic!()
+        };
+        assert_eq!(last.websocket.refuse, means);
+    }
 }
 
 #[test]
@@ -519,7 +543,8 @@ files = { dir = "site" }
     assert_eq!(all.body_limit, 1 << 30);
     assert_eq!(who.requirement.claims[1].1.len(), 2);
     assert_eq!(who.requirement.roles.none, ["c"]);
-    assert!(!who.websocket.allowed);
+    assert_eq!(all.websocket.refuse, Refuse::Status);
+    assert!(!who.websocket.allowed && who.websocket.refuse == Refuse::Auto);
     let crate::policy::route::Action::Files(files) = &spa.action else {
         panic!()
     };

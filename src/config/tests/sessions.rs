@@ -77,6 +77,10 @@ fn what_a_backend_of_django_lacks_or_does_not_read_is_a_mistake() {
             &["auth.more.database", "auth.more.redis"],
         ),
         ("backend = \"cache\"", &["auth.more.redis", "redis://"]),
+        (
+            "backend = \"file\"",
+            &["auth.more.path", "SESSION_FILE_PATH"],
+        ),
     ] {
         let text = django(keys).replace("[auth.more]", "◆[auth.more]");
         refused(&text, words);
@@ -88,13 +92,22 @@ fn what_a_backend_of_django_lacks_or_does_not_read_is_a_mistake() {
         "backend = \"signed_cookies\"\n◆key_prefix = \"x\"",
         "database = \"sqlite:///x\"\n◆redis = \"redis://h\"",
         "database = \"sqlite:///x\"\n◆lifetime = \"1d\"",
+        "database = \"sqlite:///x\"\n◆path = \"/tmp\"",
+        "backend = \"file\"\npath = \"/tmp\"\n◆table = \"x\"",
+        "backend = \"file\"\npath = \"/tmp\"\n◆key_version = 1",
     ] {
         refused(&django(keys), &["does nothing with backend = "]);
     }
     let sqlite = "database = \"sqlite:///x\"";
     for (keys, word) in [
         ("backend = ◆\"cached-db\"", "did you mean cached_db?"),
-        ("backend = ◆\"file\"", "\"signed_cookies\""),
+        ("backend = ◆\"files\"", "did you mean file?"),
+        ("authentication_backends = ◆[]", "nobody could be signed in"),
+        (
+            "authentication_backends = [◆\"ModelBackend\"]",
+            "django.contrib.auth.backends.ModelBackend",
+        ),
+        ("legacy_sha1 = ◆\"yes\"", "true or false"),
         (
             "table = ◆\"django_session; drop table x\"",
             "not the name of a table",
@@ -115,6 +128,31 @@ fn what_a_backend_of_django_lacks_or_does_not_read_is_a_mistake() {
         &django("backend = \"signed_cookies\"\nlifetime = ◆\"0s\""),
         &["out of range"],
     );
+}
+
+#[test]
+fn djangos_own_rules_are_taken_over_as_they_stand_in_its_settings() {
+    let plain = django_settings("database = \"sqlite:///x\"");
+    assert_eq!(plain.authentication_backends, None);
+    assert!(!plain.legacy_sha1);
+    let told = django_settings(
+        "backend = \"file\"\npath = \"/tmp\"\nlifetime = \"1h\"\ntime_zone = \"Asia/Tehran\"\n\
+         legacy_sha1 = true\nauthentication_backends = [\"shop.auth.LdapBackend\"]",
+    );
+    let backends = told.authentication_backends.unwrap();
+    assert_eq!(backends, [Box::<str>::from("shop.auth.LdapBackend")]);
+    assert!(told.legacy_sha1);
+    let DjangoBackend::File {
+        folder,
+        lifetime,
+        time_zone,
+    } = told.backend
+    else {
+        panic!()
+    };
+    assert_eq!(folder, Path::new("/tmp"));
+    assert_eq!(lifetime, Duration::from_hours(1));
+    assert_eq!(time_zone.iana_name(), Some("Asia/Tehran"));
 }
 
 #[test]
@@ -286,9 +324,26 @@ fn what_a_flask_session_lacks_or_does_not_read_is_a_mistake() {
         ),
         (
             format!("{redis}\n◆{SECRET}"),
-            "does nothing without signer = true",
+            "does nothing without signer = true or a remember_cookie",
         ),
         (format!("{redis}\nsigner = ◆\"yes\""), "true or false"),
+        (
+            format!("{redis}\n◆file_names = \"md5\""),
+            "does nothing with this store",
+        ),
+        (
+            "store = \"file:/tmp\"\n◆table = \"x\"".to_owned(),
+            "does nothing with a folder of files",
+        ),
+        (
+            "store = \"file:/tmp\"\nfile_names = ◆\"sha1\"".to_owned(),
+            "\"sha256\", \"md5\"",
+        ),
+        ("store = ◆\"file://\"".to_owned(), "names no folder"),
+        (
+            format!("{redis}\nsession_protection = ◆\"srong\""),
+            "did you mean strong?",
+        ),
         (
             format!("{redis}\nidentity = {{ user = ◆[] }}"),
             "nobody could be known",
@@ -308,6 +363,94 @@ fn what_a_flask_session_lacks_or_does_not_read_is_a_mistake() {
         &flask(&format!("{redis}\nsigner = true")).replace("[auth.more]", "◆[auth.more]"),
         &["auth.more.secret", "is required"],
     );
+}
+
+#[test]
+fn sessions_in_files_are_named_by_the_hash_of_the_apps_cachelib() {
+    let store = |more: &str| {
+        let session = kind_of(&authenticator("flask-session", more));
+        let AuthenticatorKind::FlaskSession(session) = session else {
+            panic!()
+        };
+        session.store
+    };
+    for (written, path) in [
+        ("file:/tmp", "/tmp"),
+        ("file:///tmp", "/tmp"),
+        ("file:flask_session", "flask_session"),
+    ] {
+        let SessionStore::Files { folder, names } = store(&format!("store = \"{written}\"")) else {
+            panic!()
+        };
+        assert!(folder.ends_with(path), "{written}: {}", folder.display());
+        assert_eq!(names, FileNames::Sha256);
+    }
+    let old = store("store = \"file:/tmp\"\nfile_names = \"md5\"");
+    assert!(matches!(
+        old,
+        SessionStore::Files {
+            names: FileNames::Md5,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn what_flask_login_adds_is_read_only_where_the_file_says_so() {
+    let login = |more: &str| {
+        let keys = format!("{SECRET}{more}");
+        let AuthenticatorKind::FlaskCookie(cookie) = kind_of(&authenticator("flask-cookie", &keys))
+        else {
+            panic!()
+        };
+        cookie.login
+    };
+    assert_eq!(login(""), FlaskLogin::default());
+    assert_eq!(
+        login("session_protection = \"basic\""),
+        FlaskLogin::default()
+    );
+    assert!(login("session_protection = \"strong\"").strong);
+    let remember = login("remember_cookie = \"remember_token\"").remember;
+    assert_eq!(&*remember.unwrap().cookie, "remember_token");
+    let accents = authenticator(
+        "flask-session",
+        "store = \"redis://h\"\nremember_cookie = \"r\"\nsecret = [\"clé\", \"other\"]",
+    );
+    let AuthenticatorKind::FlaskSession(session) = kind_of(&accents) else {
+        panic!()
+    };
+    assert_eq!(session.signer, None, "ids are bare nevertheless");
+    let remember = session.login.remember.unwrap();
+    assert_eq!(
+        remember.secret.expose(),
+        b"cl\xe9",
+        "Latin-1, the first alone"
+    );
+}
+
+#[test]
+fn a_remember_cookie_that_could_never_be_read_is_a_mistake() {
+    let cookie = |more: &str| authenticator("flask-cookie", more);
+    for (keys, word) in [
+        (
+            format!("{SECRET}remember_cookie = ◆\"session\""),
+            "is the session's own cookie",
+        ),
+        (
+            format!("{SECRET}remember_cookie = ◆\"a b\""),
+            "not a name for a cookie",
+        ),
+        (
+            "secret = \"ключ\"\nremember_cookie = ◆\"r\"".to_owned(),
+            "Latin-1",
+        ),
+    ] {
+        refused(&cookie(&keys), &[word]);
+    }
+    let session = "store = \"redis://h\"\nremember_cookie = \"r\"";
+    let session = authenticator("flask-session", session).replace("[auth.more]", "◆[auth.more]");
+    refused(&session, &["auth.more.secret", "is required"]);
 }
 
 #[test]

@@ -151,6 +151,12 @@ impl<IO> Guarded<IO> {
         &self.io
     }
 
+    /// Takes the guard away from a connection that has become a tunnel: the stream, and what was
+    /// read of it that hyper does not have.
+    pub fn into_parts(self) -> (IO, BytesMut) {
+        (self.io, self.side)
+    }
+
     /// Whether the connection waits for a head and owes no answer.
     fn is_idle(&self) -> bool {
         matches!(self.mode, Mode::Scan)

@@ -14,10 +14,9 @@ use tokio::time::Sleep;
 
 use super::idle::{Activity, Busy};
 use super::presence::{Heard, Presence};
-use super::{FAREWELL, stream};
+use super::{Desk, FAREWELL, stream};
 use crate::clock;
 use crate::config::settings::ServerTimeouts;
-use crate::pipeline::serve::Visitor;
 use crate::server::worker::Worker;
 
 /// How far the connection has come on its way out.
@@ -35,7 +34,7 @@ enum Stage {
 pub(super) struct Served<IO> {
     connection: Connection<IO, Bytes>,
     presence: Presence,
-    visitor: Arc<Visitor>,
+    desk: Arc<Desk>,
     activity: Arc<Activity>,
     stage: Stage,
     /// How long a client may ask for nothing.
@@ -48,14 +47,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Served<IO> {
     pub(super) fn new(
         mut connection: Connection<IO, Bytes>,
         heard: Heard,
-        visitor: Arc<Visitor>,
+        desk: Arc<Desk>,
         timeouts: &ServerTimeouts,
     ) -> Self {
         let presence = Presence::new(connection.ping_pong(), heard);
         Self {
             connection,
             presence,
-            visitor,
+            desk,
             activity: Arc::new(Activity::new()),
             stage: Stage::Open,
             keep_alive: timeouts.keep_alive,
@@ -99,8 +98,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Served<IO> {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let busy = Busy::begin(&self.activity);
-                    let visitor = Arc::clone(&self.visitor);
-                    let stream = stream::serve(visitor, request, respond, (self.stall, busy));
+                    let desk = Arc::clone(&self.desk);
+                    let stream = stream::serve(desk, request, respond, (self.stall, busy));
                     worker.tasks.spawn(stream);
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),

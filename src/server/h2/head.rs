@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::{CONTENT_LENGTH, DATE, SEC_WEBSOCKET_ACCEPT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::clock;
@@ -37,6 +37,15 @@ pub(super) fn dress(head: &mut Response<()>, length: Option<u64>) {
     } else if let (Some(length), false) = (length, seen.length) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+}
+
+/// Makes the head of an answer to a handshake fit: RFC 8441 §5 has a 200 without what HTTP/1.1 says
+/// of the switch.
+pub(super) fn open(head: &mut Response<()>) {
+    *head.status_mut() = StatusCode::OK;
+    head.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+    head.headers_mut().remove(CONTENT_LENGTH);
+    dress(head, None);
 }
 
 /// What is there, by one look at each name.
@@ -136,6 +145,32 @@ mod tests {
         );
         assert!(!head.contains_key("connection") && !head.contains_key("te"));
         assert_eq!(head["etag"], "a");
+    }
+
+    #[test]
+    fn the_answer_to_a_handshake_says_nothing_of_a_switch() {
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        for (name, value) in [
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-accept", "x"),
+            ("sec-websocket-protocol", "chat"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+        ] {
+            let value = HeaderValue::from_static(value);
+            head.headers_mut().append(name, value);
+        }
+        open(&mut head);
+        assert_eq!(head.status(), StatusCode::OK);
+        let mut names: Vec<_> = head
+            .headers()
+            .keys()
+            .map(http::HeaderName::as_str)
+            .collect();
+        names.sort_unstable();
+        let kept = ["date", "sec-websocket-extensions", "sec-websocket-protocol"];
+        assert_eq!(names, kept);
     }
 
     proptest! {

@@ -9,7 +9,9 @@ mod connection;
 mod early;
 mod head;
 mod idle;
+mod opening;
 mod presence;
+mod socket;
 mod stream;
 
 use std::sync::Arc;
@@ -42,6 +44,13 @@ const LOCAL_RESETS: usize = 64;
 /// silent for this long during a drain is not waited for: it is idle and does not even read.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What the streams of a connection share.
+#[derive(Debug)]
+struct Desk {
+    visitor: Visitor,
+    worker: Arc<Worker>,
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer)
 where
@@ -53,13 +62,13 @@ where
     let Some(connection) = greet(&worker, settings, stream).await else {
         return;
     };
-    let visitor = Arc::new(Visitor::new(
-        Arc::clone(&worker.gateway),
-        Arc::clone(&worker.pool),
-        peer,
-    ));
-    let served = Served::new(connection, heard, visitor, &settings.timeouts);
-    if let Err(error) = served.run(&worker).await {
+    let (gateway, pool) = (Arc::clone(&worker.gateway), Arc::clone(&worker.pool));
+    let desk = Arc::new(Desk {
+        visitor: Visitor::new(gateway, pool, peer),
+        worker,
+    });
+    let served = Served::new(connection, heard, Arc::clone(&desk), &settings.timeouts);
+    if let Err(error) = served.run(&desk.worker).await {
         tracing::trace!(%error, "an HTTP/2 connection ended");
     }
 }
@@ -97,6 +106,8 @@ fn bounds(settings: &Settings) -> Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(Some(LOCAL_RESETS));
+        .max_local_error_reset_streams(Some(LOCAL_RESETS))
+        // RFC 8441 §3: WebSockets may be opened on streams.
+        .enable_connect_protocol();
     builder
 }

@@ -15,9 +15,13 @@ use http_body::Body as _;
 
 use super::early::Early;
 use super::idle::Busy;
-use super::{body, head};
+use super::socket::H2Socket;
+use super::{Desk, body, head, opening};
 use crate::pipeline::body::Body;
-use crate::pipeline::serve::{Visitor, serve as answer};
+use crate::pipeline::serve::{Brought, serve as answer};
+use crate::pipeline::socket::Becomes;
+use crate::policy::websocket::Opening;
+use crate::server::tunnel;
 use crate::upstream::incoming::{ClientBody, Http2Body, Wanted};
 
 /// Answers one request. A client may take nothing of the answer for `stall` at most; `busy` counts
@@ -27,21 +31,32 @@ use crate::upstream::incoming::{ClientBody, Http2Body, Wanted};
 /// `NO_ERROR` where the answer is whole and only the request's body was not read to its end
 /// (RFC 9113 §8.1).
 pub(super) async fn serve(
-    visitor: Arc<Visitor>,
+    desk: Arc<Desk>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     (stall, busy): (Duration, Busy),
 ) {
-    let (head, stream) = request.into_parts();
+    let (mut head, stream) = request.into_parts();
+    let opening = opening::read(&mut head);
     let method = head.method.clone();
-    let wanted =
-        (!stream.is_end_stream() && head.headers.contains_key(EXPECT)).then(Wanted::default);
-    let incoming = Http2Body::new(stream, &head.headers, wanted.clone());
+    let (incoming, wanted, socket) = match opening {
+        Opening::ExtendedConnect => (ClientBody::None, None, Some(stream)),
+        Opening::Upgrade => {
+            let expects = !stream.is_end_stream() && head.headers.contains_key(EXPECT);
+            let wanted = expects.then(Wanted::default);
+            let body = Http2Body::new(stream, &head.headers, wanted.clone());
+            (ClientBody::Http2(body), wanted, None)
+        }
+    };
     let early = Early::default();
     let answered = {
         let pass = |status, headers: &HeaderMap| early.push(status, headers);
-        let request = (head, ClientBody::Http2(incoming));
-        let mut answer = pin!(answer(&visitor, request, None, Some(&pass)));
+        let brought = Brought {
+            head,
+            body: incoming,
+            opening,
+        };
+        let mut answer = pin!(answer(&desk.visitor, brought, None, Some(&pass)));
         poll_fn(|cx| {
             let answered = answer.as_mut().poll(cx);
             if wanted.as_ref().is_some_and(Wanted::take) {
@@ -57,14 +72,48 @@ pub(super) async fn serve(
         })
         .await
     };
-    let Some(answer) = answered else {
+    let Some((answer, becomes)) = answered else {
         return tracing::trace!("a client reset its stream before it was answered");
     };
+    if let (Some(becomes), Some(receive)) = (becomes, socket) {
+        return open(&desk, answer, (*becomes, receive), &mut respond, busy);
+    }
     let (parts, body) = answer.into_parts();
     let is_bodiless = head::is_bodiless(&method, parts.status);
     let answer = Response::from_parts(parts, ());
     send(answer, (body, is_bodiless), &mut respond, stall).await;
     drop(busy);
+}
+
+/// Takes a handshake, and goes on with its stream in a task of its own.
+fn open(
+    desk: &Desk,
+    answer: Response<Body>,
+    (becomes, receive): (Becomes, RecvStream),
+    respond: &mut SendResponse<Bytes>,
+    busy: Busy,
+) {
+    let (parts, body) = answer.into_parts();
+    let mut head = Response::from_parts(parts, ());
+    head::open(&mut head);
+    let answered = respond.send_response(head, false);
+    // Whoever counts and logs requests hears of this one now.
+    drop(body);
+    match answered {
+        Ok(stream) => {
+            let worker = &desk.worker;
+            let client = H2Socket::new(stream, receive);
+            let rest = tunnel::go_on(becomes, client, Bytes::new(), &worker.sockets);
+            worker.tasks.spawn(async move {
+                rest.await;
+                drop(busy);
+            });
+        }
+        Err(error) => {
+            tracing::trace!(%error, "an answer could not be sent over HTTP/2");
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
 }
 
 /// Whether the client has gone; if not, the task is woken when it does.

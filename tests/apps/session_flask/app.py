@@ -23,6 +23,8 @@ app.config.update(
     .replace("mysql://", "mysql+pymysql://"),
     PERMANENT_SESSION_LIFETIME=timedelta(seconds=int(os.environ.get("LIFETIME_S", str(31 * 24 * 3600)))),
 )
+if os.environ.get("PROTECTION"):
+    app.config.update(SESSION_PROTECTION=os.environ["PROTECTION"])
 db = SQLAlchemy(app)
 
 kind = os.environ.get("SESSIONS", "sqlalchemy")
@@ -36,6 +38,8 @@ if kind != "cookie":
     )
     if kind == "sqlalchemy":
         app.config.update(SESSION_SQLALCHEMY=db, SESSION_SQLALCHEMY_TABLE="sessions")
+    elif kind == "filesystem":
+        app.config.update(SESSION_FILE_DIR=os.environ["SESSION_FILES"])
     else:
         import redis
 
@@ -97,10 +101,10 @@ def login():
     agent = db.session.execute(db.select(Agent).filter_by(username=request.form.get("username", ""))).scalar()
     if agent is None or not check_password_hash(agent.password, request.form.get("password", "")):
         return render_template("login.html", error="Wrong name or password"), 401
-    session.permanent = True
+    session.permanent = os.environ.get("PERMANENT") != "no"
     session["role"] = agent.role
     session["email"] = agent.email
-    if not login_user(agent):
+    if not login_user(agent, remember=os.environ.get("REMEMBER") == "yes"):
         return render_template("login.html", error="This account is closed"), 401
     return redirect(url_for("tickets"))
 
@@ -109,8 +113,8 @@ def login():
 @login_required
 def logout():
     """Ends the session."""
-    logout_user()
     session.clear()
+    logout_user()
     return redirect(url_for("home"))
 
 

@@ -24,16 +24,23 @@ ACCESS_LOG = ("--access-logfile", "-")
 class App:
     """A gunicorn with one of the apps: `url` (no slash at its end), `address` (host:port), `socket` (a unix socket)."""
 
+    # What the server writes when it has its port.
+    listens = r"Listening at: .*?http://(127\.0\.0\.1:\d+)"
+
     def __init__(self, name, target, folder, env=None, args=(), python=sys.executable):
         self.name, self.folder = name, Path(folder)
         self.socket = self.folder / f"{name}.sock"
         self._log = self.folder / f"{name}.log"
         self._env = {**os.environ, **SECRETS, **(env or {}), "PYTHONDONTWRITEBYTECODE": "1"}
-        self._command = [
-            str(python), "-m", "gunicorn", "--config", "gunicorn.conf.py", "--no-control-socket",
+        self._command = self.command(str(python), target, args)
+        self.start()
+
+    def command(self, python, target, args):
+        """The words that start the server on a free port and on the unix socket."""
+        return [
+            python, "-m", "gunicorn", "--config", "gunicorn.conf.py", "--no-control-socket",
             "--bind", "127.0.0.1:0", "--bind", f"unix:{self.socket}", *args, target,
         ]  # fmt: skip
-        self.start()
 
     def start(self, env=None):
         """Starts it, with another environment where one is given; the unix socket stays, the port does not."""
@@ -52,7 +59,7 @@ class App:
     def _listening(self):
         text = self.log()
         assert self.process.poll() is None, f"{self.name} ended:\n{text}"
-        found = re.search(r"Listening at: .*?http://(127\.0\.0\.1:\d+)", text)
+        found = re.search(self.listens, text)
         return found and found.group(1)
 
     def _answers(self):

@@ -3,6 +3,7 @@
 import http.client
 import socket
 import ssl
+import struct
 
 
 class RawClient:
@@ -63,3 +64,9 @@ def over_tls(gate, **options):
 def over_plain(gate, **options):
     """A raw connection to the door without TLS."""
     return RawClient(gate.ports["plain"], **options)
+
+
+def reset(connection):
+    """Closes a socket with RST, as that of a process that has crashed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

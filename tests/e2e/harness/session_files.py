@@ -49,6 +49,7 @@ BACKENDS = {
     "db": 'database = { env = "DATABASE_URL" }',
     "cached_db": 'database = { env = "DATABASE_URL" }\nredis = { env = "REDIS_URL" }',
     "cache": 'redis = { env = "REDIS_URL" }',
+    "file": "",
     "signed_cookies": "",
 }
 
@@ -84,6 +85,7 @@ def django_file(app, cache=None, auth=("token", "session"), more="", secret='{ e
             f"secret = {secret}",
             f'backend = "{app.engine}"',
             BACKENDS[app.engine],
+            f'path = "{app.settings["SESSION_FILES"]}"' if app.engine == "file" else "",
             'directory = "users"',
             f'cache = "{cache}"' if cache else "",
             keys,
@@ -103,6 +105,8 @@ def flask_file(*apps, cache=None, auth=("session",), more="", keys="", directory
     else:
         source = "REDIS_URL" if app.sessions == "redis" else "DATABASE_URL"
         kind, store = "flask-session", f'store = {{ env = "{source}" }}'
+    if app.sessions == "filesystem":
+        store = f'store = "file:{app.settings["SESSION_FILES"]}"'
     roles = 'identity = { roles = ["role"], email = "email" }'
     session = "\n".join(
         [

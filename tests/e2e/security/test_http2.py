@@ -369,7 +369,26 @@ def test_connection_specific_fields_are_refused(front, watched, case):
         "connect": [(":method", "CONNECT"), (":authority", "localhost:80")],
         "connect-internal": [(":method", "CONNECT"), (":authority", "127.0.0.1:22")],
         "connect-path": head(method="CONNECT"),
-        "websocket": [*head("/open/socket", "CONNECT")[:1], (":protocol", "websocket"), *head("/open/socket")[1:]],
+        "other-protocol": [*head("/open/socket", "CONNECT")[:1], (":protocol", "connect-udp"), *head("/open/socket")[1:]],
+        "two-protocols": [*head("/open/socket", "CONNECT"), (":protocol", "websocket"), (":protocol", "websocket")],
+        "no-version": [*head("/open/socket", "CONNECT"), (":protocol", "websocket")],
+        "no-scheme": [
+            *(field for field in head("/open/socket", "CONNECT") if field[0] != ":scheme"),
+            (":protocol", "websocket"),
+            ("sec-websocket-version", "13"),
+        ],
+        "no-path": [
+            *(field for field in head("/open/socket", "CONNECT") if field[0] != ":path"),
+            (":protocol", "websocket"),
+            ("sec-websocket-version", "13"),
+        ],
+        "with-length": [
+            *head("/open/socket", "CONNECT"),
+            (":protocol", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("content-length", "5"),
+        ],
+        "dots": [*head("/open/../socket", "CONNECT"), (":protocol", "websocket"), ("sec-websocket-version", "13")],
         "protocol-get": [*BASE[:1], (":protocol", "websocket"), *BASE[1:]],
         "connect-no-authority": [(":method", "CONNECT")],
     },
@@ -377,7 +396,7 @@ def test_connection_specific_fields_are_refused(front, watched, case):
 def test_connect_and_protocol_are_refused(front, watched, case):
     with H2(front.gate) as client:
         client.pump(1, lambda: client.settings)
-        assert client.settings.get(8, 0) == 0, "extended CONNECT is announced"
+        assert client.settings.get(8) == 1, "extended CONNECT is not announced"
         client.open(case, 0)
         client.pump(2, lambda: client.stream(1).ended or client.stream(1).reset is not None or client.goaway)
         bad(client.stream(1), client)

@@ -152,6 +152,16 @@ def untouched(outcome, *statuses):
     return outcome
 
 
+def closed_at_once(outcome, number, code):
+    """A browser's handshake was refused: taken, and nothing followed but the close frame that says why."""
+    assert outcome.arrived == [], outcome
+    head, _, rest = outcome.raw.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ") and accept_for(KEY) in head, outcome
+    payload = number.to_bytes(2, "big") + code.encode()
+    assert rest == bytes([0x88, len(payload)]) + payload, outcome
+    assert b"access-control" not in head.lower() and b"set-cookie" not in head.lower(), outcome
+
+
 BAD = {
     "none": ("/me/socket", []),
     "garbage": ("/me/socket", ["Authorization: Bearer garbage"]),
@@ -175,6 +185,15 @@ BAD = {
 def test_a_handshake_without_a_good_token_never_reaches_the_app(front, case):
     target, lines = case
     untouched(front.send(handshake(target, *lines), longest=3), 400, 401)
+
+
+@table(120, {name: case for name, case in BAD.items() if name not in ("dots", "fragment")})
+def test_a_browsers_handshake_without_a_good_token_never_reaches_the_app(front, case):
+    target, lines = case
+    outcome = front.send(handshake(target, *lines, "Origin: http://localhost"), longest=3)
+    code = outcome.raw.rpartition(b"\x11\x31")[2].decode()
+    assert code == "credentials_missing" or code.startswith("token_"), outcome
+    closed_at_once(outcome, 4401, code)
 
 
 def test_120_a_good_token_without_the_role_is_403(front):
@@ -223,7 +242,7 @@ ORIGINS = [
 @pytest.mark.parametrize("path", ["/cookie/socket", "/open/socket"])
 def test_a_socket_from_another_site_is_refused(front, path, case):
     lines = [f"Origin: {case}", f"Cookie: access={token()}", "Sec-Fetch-Site: cross-site"]
-    untouched(front.send(handshake(path, *lines), longest=3), 403)
+    closed_at_once(front.send(handshake(path, *lines), longest=3), 4403, "origin_not_allowed")
 
 
 @table(121, {"same": "http://localhost", "allowed": "https://page.example.com"})

@@ -2,7 +2,9 @@
 
 use crate::cli::init::blocks::{APP, address, secrets};
 use crate::cli::init::findings::{Database, Django, DjangoSessions, Location, Users};
-use crate::cli::init::names::{is_address, is_column, is_redis, is_table, is_token};
+use crate::cli::init::names::{
+    is_address, is_column, is_dotted_path, is_plain_path, is_redis, is_table, is_token,
+};
 use crate::cli::init::sheet::{Block, Refused, Variables, list, one_line, quote, seconds};
 
 fn database_of(found: &Database, variables: &mut Variables) -> String {
@@ -111,6 +113,13 @@ pub(super) fn session(
     if sessions.cookie != "sessionid" {
         block.key("cookie", quote(&sessions.cookie));
     }
+    let backends = &sessions.authentication_backends;
+    if !backends.is_empty() && backends.iter().all(|one| is_dotted_path(one)) {
+        block.key("authentication_backends", list(backends));
+    }
+    if sessions.legacy_sha1 {
+        block.key("legacy_sha1", "true".to_owned());
+    }
     block.key("directory", quote(APP));
     Some(block)
 }
@@ -136,6 +145,7 @@ fn unreadable(sessions: &DjangoSessions) -> Option<String> {
         Some("db") => table() && database(),
         Some("cached_db") => table() && database() && cache(),
         Some("cache") => cache(),
+        Some("file") => is_plain_path(sessions.path.as_deref()),
         Some("signed_cookies") => true,
         _ => false,
     };
@@ -190,7 +200,15 @@ fn place(found: &Django, sessions: &DjangoSessions, block: &mut Block, variables
             block.key("time_zone", quote(zone));
         }
     }
-    if kind == "signed_cookies" {
+    if let Some(path) = sessions.path.as_ref().filter(|_| kind == "file") {
+        block.key("path", quote(path));
+        let zone = found.time_zone.as_ref();
+        let zone = zone.filter(|zone| *zone != "UTC" && jiff::tz::TimeZone::get(zone).is_ok());
+        if let Some(zone) = zone {
+            block.key("time_zone", quote(zone));
+        }
+    }
+    if matches!(kind, "file" | "signed_cookies") {
         let age = sessions.age.unwrap_or(1_209_600);
         block.key("lifetime", seconds(age.clamp(1, 31_536_000)));
     }

@@ -2,7 +2,7 @@
 
 use crate::cli::init::blocks::{address, secret, secrets};
 use crate::cli::init::findings::{Flask, FlaskSessions, SecretFound};
-use crate::cli::init::names::{is_address, is_redis, is_table, is_token};
+use crate::cli::init::names::{is_address, is_plain_path, is_redis, is_table, is_token};
 use crate::cli::init::sheet::{Block, Refused, Variables, one_line, quote, seconds};
 
 pub(super) fn session(
@@ -16,7 +16,7 @@ pub(super) fn session(
         .as_ref()
         .or(sessions.store.as_ref().map(|_| &NO_SECRET))?;
     let mut block = Block::new("[auth.session]");
-    let on_server = matches!(sessions.kind.as_deref(), Some("redis" | "table"));
+    let on_server = matches!(sessions.kind.as_deref(), Some("redis" | "table" | "files"));
     block.says.push(if on_server {
         "The sessions that Flask-Session keeps for the app, under the id in its cookie.".to_owned()
     } else {
@@ -55,7 +55,25 @@ pub(super) fn session(
     if sessions.cookie != "session" {
         block.key("cookie", quote(&sessions.cookie));
     }
+    if found.login {
+        login(found, &mut block);
+    }
     Some(block)
+}
+
+/// What Flask-Login adds.
+fn login(found: &Flask, block: &mut Block) {
+    if found.protection.as_deref() == Some("strong") {
+        block.key("session_protection", quote("strong"));
+    }
+    let remember = found.remember_cookie.as_ref();
+    if let Some(name) = remember.filter(|name| is_token(name)) {
+        block.says.push(format!(
+            "Whom Flask-Login remembers beyond the session (`login_user(..., remember=True)`) is known with \
+             `remember_cookie = {}` and the app's SECRET_KEY in `secret`; that cookie never ends.",
+            quote(name)
+        ));
+    }
 }
 
 const NO_SECRET: SecretFound = SecretFound {
@@ -77,6 +95,11 @@ fn stored(found: &Flask, sessions: &FlaskSessions, block: &mut Block, variables:
         && sessions.kind.as_deref() == Some("table")
     {
         block.key("table", quote(table));
+    }
+    if sessions.kind.as_deref() == Some("files")
+        && let Some(names) = sessions.file_names.as_ref().filter(|one| *one == "md5")
+    {
+        block.key("file_names", quote(names));
     }
     if sessions.key_prefix != "session:" {
         block.key("key_prefix", quote(&sessions.key_prefix));
@@ -102,6 +125,7 @@ fn unreadable(sessions: &FlaskSessions) -> Option<String> {
     let good = match sessions.kind.as_deref() {
         Some("cookie") => true,
         Some("redis") => is_redis(shown),
+        Some("files") => is_plain_path(shown.strip_prefix("file://")),
         Some("table") => is_address(shown) && sessions.table.as_deref().is_some_and(is_table),
         _ => false,
     };

@@ -19,6 +19,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Two kinds of teams: those with a user model of their own, and those who keep Django's and use groups.
 AUTH_USER_MODEL = os.environ.get("USER_MODEL", "accounts.User")
 
+AUTHENTICATION_BACKENDS = os.environ.get("BACKENDS", "django.contrib.auth.backends.ModelBackend").split(",")
+
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -62,6 +64,7 @@ if "REDIS_URL" in os.environ:
         }
     }
 SESSION_ENGINE = "django.contrib.sessions.backends." + os.environ.get("SESSION_ENGINE", "db")
+SESSION_FILE_PATH = os.environ.get("SESSION_FILES")
 SESSION_COOKIE_AGE = int(os.environ.get("SESSION_COOKIE_AGE", str(14 * 24 * 3600)))
 # Who does not ask to be remembered is signed out after this time.
 SHORT_SESSION_S = int(os.environ.get("SHORT_SESSION_S", "3"))
