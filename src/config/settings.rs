@@ -11,7 +11,7 @@ use http::HeaderName;
 use crate::secret::Secret;
 
 mod auth;
-mod ledger;
+mod redis_home;
 mod sessions;
 mod signin;
 mod upstream;
@@ -20,7 +20,7 @@ pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,
 };
-pub use ledger::{GatewaySessions, LedgerHome, RedisHome, RedisLogin, RedisNode, RedisPlace};
+pub use redis_home::{BadRedisHome, REDIS_HOMES, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,
     DjangoDirectory, DjangoSession, EndpointDirectory, FileNames, FlaskCookie, FlaskLogin,

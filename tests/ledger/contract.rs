@@ -288,7 +288,7 @@ async fn what_is_revoked_is_heard_and_caught_up(one: &dyn Ledger, other: &dyn Le
     assert_eq!(caught.revocations, [token.clone(), user.clone()]);
     assert!(!caught.more && caught.cursor >= second);
     let caught = other.revocations_since(first, now).await.unwrap();
-    assert_eq!(caught.revocations, [user.clone()]);
+    assert_eq!(caught.revocations, std::slice::from_ref(&user));
     let caught = other.revocations_since(caught.cursor, now).await.unwrap();
     assert_eq!(caught.revocations, []);
     // What is over does not count any more.

@@ -49,7 +49,7 @@ async fn redis_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_with_tls_of_a_private_authority_keeps_the_contract() {
-    let Some(redis) = Redises::secure().await else {
+    let Some(redis) = Redises::secure() else {
         return;
     };
     let (one, other) = two(&redis.home).await;
@@ -66,7 +66,7 @@ async fn redis_with_tls_of_a_private_authority_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_on_a_socket_keeps_the_contract() {
-    let Some(redis) = Redises::socket().await else {
+    let Some(redis) = Redises::socket() else {
         return;
     };
     let (one, other) = two(&redis.home).await;

@@ -14,6 +14,7 @@
 mod contract;
 mod file;
 mod homes;
+mod measure;
 mod postgreses;
 mod redises;
 mod rig;

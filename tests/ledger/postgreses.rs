@@ -7,7 +7,7 @@ use portcullis::secret::Secret;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::rig::until;
-use crate::servers::{Server, folder, free_port, lowly, program, run};
+use crate::servers::{Server, certificate, folder, free_port, lowly, program, run};
 
 /// Stands nowhere but in the gateway's configuration.
 pub(crate) const PASSWORD: &str = "hunter2-in-the-clear";
@@ -30,14 +30,18 @@ impl Postgres {
             .args(["-U", "owner", "--auth=trust"]);
         made.args(["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         run(made);
-        let rules = "host all owner 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 md5\n";
+        let rules = "host all owner 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 md5\n";
         std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        let (certificate, key) = certificate(&at);
+        let certificate = format!("ssl_cert_file={}", certificate.display());
+        let key = format!("ssl_key_file={}", key.display());
         let server = Server::start(folder, port, move || {
             let mut command = lowly(&postgres, &at);
             command.arg("-D").arg(&data).arg("-k").arg(&at);
             command.args(["-p", &port.to_string(), "-c", "max_connections=60"]);
             command.args(["-c", "listen_addresses=127.0.0.1"]);
-            command.args(["-c", "password_encryption=md5", "-F"]);
+            command.args(["-c", "password_encryption=md5", "-F", "-c", "ssl=on"]);
+            command.args(["-c", &certificate, "-c", &key]);
             command
         });
         let url = format!("postgres://gateway:{PASSWORD}@127.0.0.1:{port}/shop");

@@ -14,7 +14,7 @@ use crate::servers::{Server, folder, free_port, lowly, program};
 /// Stands nowhere but in the servers' and the gateway's configuration.
 pub(crate) const PASSWORD: &str = "hunter2-in-the-clear";
 /// For servers to start, find each other, and agree.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Servers and the way to them. The first is the one that is asked where there is one.
 pub(crate) struct Redises {
@@ -81,10 +81,10 @@ pub(crate) async fn says(port: u16, command: &str) -> Option<String> {
         asked.arg(word);
     }
     let answer: redis::Value = asked.query_async(&mut connection).await.ok()?;
-    match answer {
-        redis::Value::Okay => Some("OK".to_owned()),
-        other => redis::from_redis_value(other).ok(),
+    if answer == redis::Value::Okay {
+        return Some("OK".to_owned());
     }
+    redis::from_redis_value(answer).ok()
 }
 
 async fn ready(ports: &[u16]) {
@@ -108,7 +108,7 @@ impl Redises {
     }
 
     /// With TLS alone, by a certificate that only its own authority signed.
-    pub(crate) async fn secure() -> Option<Self> {
+    pub(crate) fn secure() -> Option<Self> {
         let port = free_port();
         let mut authority = PathBuf::new();
         let server = serve(port, |at| {
@@ -130,7 +130,7 @@ impl Redises {
         })
     }
 
-    pub(crate) async fn socket() -> Option<Self> {
+    pub(crate) fn socket() -> Option<Self> {
         let mut socket = PathBuf::new();
         let server = serve(0, |at| {
             socket = at.join("redis.sock");

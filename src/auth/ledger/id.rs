@@ -128,7 +128,7 @@ impl Succession {
 
     /// The key that begins.
     #[must_use]
-    pub const fn new(&self) -> SessionKey {
+    pub const fn next(&self) -> SessionKey {
         self.new
     }
 }

@@ -93,8 +93,8 @@ impl TokenMark {
 
 impl fmt::Debug for TokenMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "TokenMark({a:02x}{b:02x}{c:02x}{d:02x}…)")
+        let (start, _) = self.0.split_at(4);
+        write!(f, "TokenMark({start:02x?}…)")
     }
 }
 

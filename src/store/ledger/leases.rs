@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_lease_has_one_holder_until_it_is_given_back_or_over() {
         let (mut leases, now) = (Leases::default(), clock::monotonic());
-        let mut take = |leases: &mut Leases, holder, now| leases.take(KEY, holder, TIME, now);
+        let take = |leases: &mut Leases, holder, now| leases.take(KEY, holder, TIME, now);
         assert_eq!(take(&mut leases, [1; 16], now), Some(Lease::Yours));
         assert_eq!(take(&mut leases, [2; 16], now), Some(Lease::Held));
         assert_eq!(take(&mut leases, [1; 16], now), Some(Lease::Yours));

@@ -208,7 +208,7 @@ impl Ledger for Memory {
     }
 
     fn rotate(&self, keys: Succession, session: Session) -> Told<Change> {
-        let change = self.step(keys.old(), keys.new(), session);
+        let change = self.step(keys.old(), keys.next(), session);
         if change == Change::Done {
             self.ended(keys.old(), clock::now());
         }

@@ -199,20 +199,20 @@ pub(super) fn damaged(path: &Path, what: &str) -> Unusable {
 }
 
 fn told(path: &Path, error: DatabaseError) -> Unusable {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            Unusable::Held {
-                path: path.to_owned(),
-                holder: "another process".to_owned(),
-            }
-        }
-        // What is no file of this kind is told so, and a file that is cut short.
-        DatabaseError::Storage(StorageError::Io(cause)) => match cause.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                damaged(path, &cause.to_string())
-            }
-            _ => failure(path, "read")(cause),
-        },
-        other => damaged(path, &other.to_string()),
+    if matches!(
+        error,
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch
+    ) {
+        let (path, holder) = (path.to_owned(), "another process".to_owned());
+        return Unusable::Held { path, holder };
     }
+    if let DatabaseError::Storage(StorageError::Io(cause)) = error {
+        // What is no file of this kind is told so, and a file that is cut short.
+        let of_content = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+        if of_content.contains(&cause.kind()) {
+            return damaged(path, &cause.to_string());
+        }
+        return failure(path, "read")(cause);
+    }
+    damaged(path, &error.to_string())
 }

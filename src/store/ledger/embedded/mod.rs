@@ -120,7 +120,7 @@ impl Ledger for Embedded {
     }
 
     fn rotate(&self, keys: Succession, session: Session) -> Told<Change> {
-        let (old, new, now) = (keys.old(), keys.new(), clock::now());
+        let (old, new, now) = (keys.old(), keys.next(), clock::now());
         let done = self.write(
             move |tables| {
                 let change = tables.step(old, new, session)?;

@@ -64,9 +64,9 @@ impl Threads {
         });
         let (writes, written) = mpsc::channel(MOST_WAITING);
         let (reads, read) = mpsc::channel(MOST_WAITING);
-        let (writer, reader) = (Arc::clone(&shared), shared);
-        spawn("portcullis-write", move || writer.write(written)).map_err(starting(path))?;
-        spawn("portcullis-read", move || reader.read(read)).map_err(starting(path))?;
+        let (for_writes, for_reads) = (Arc::clone(&shared), shared);
+        spawn("portcullis-write", move || for_writes.write(written)).map_err(starting(path))?;
+        spawn("portcullis-read", move || for_reads.read(read)).map_err(starting(path))?;
         Ok(Self {
             writes,
             reads,

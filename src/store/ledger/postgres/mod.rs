@@ -484,7 +484,7 @@ impl Ledger for InPostgres {
     }
 
     fn rotate(&self, keys: Succession, session: Session) -> Told<Change> {
-        self.ask(async move |base| base.step((keys.old(), keys.new()), session).await)
+        self.ask(async move |base| base.step((keys.old(), keys.next()), session).await)
     }
 
     fn end(&self, key: SessionKey, now: Timestamp) -> Told<()> {

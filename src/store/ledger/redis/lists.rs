@@ -64,9 +64,9 @@ impl Redis {
 
     pub(super) async fn end_all_of(&self, user: &str, now: Timestamp) -> Result<u64, StoreError> {
         let list = scripts::user(user);
-        let (mut ended, mut after) = (0, Vec::new());
+        let (mut ended, mut behind) = (0, Vec::new());
         loop {
-            let members = self.members(&list, &after).await?;
+            let members = self.members(&list, &behind).await?;
             for member in &members {
                 let Some(key) = scripts::key_of(member) else {
                     continue;
@@ -74,7 +74,7 @@ impl Redis {
                 ended += u64::from(self.end(key, now).await?);
             }
             match members.into_iter().nth(MOST_LOOKED - 1) {
-                Some(last) => after = last,
+                Some(end) => behind = end,
                 None => return Ok(ended),
             }
         }
@@ -118,12 +118,12 @@ impl Redis {
         page: &Page,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let members = self.members(list, after).await?;
-        let whole = members.len() < MOST_LOOKED;
-        let mut last = after.to_vec();
-        for member in members {
+        let places = self.members(list, after).await?;
+        let whole = places.len() < MOST_LOOKED;
+        let mut looked_at = after.to_vec();
+        for member in places {
             if listing.sessions.len() == page.size() {
-                return Ok(Some(last));
+                return Ok(Some(looked_at));
             }
             if let Some(key) = scripts::key_of(&member)
                 && let Some(session) = self.stored(key).await?
@@ -131,9 +131,9 @@ impl Redis {
             {
                 listing.sessions.push((key, session));
             }
-            last = member;
+            looked_at = member;
         }
-        Ok((!whole).then_some(last))
+        Ok((!whole).then_some(looked_at))
     }
 
     async fn members(&self, list: &str, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -339,7 +339,7 @@ impl Ledger for InRedis {
     }
 
     fn rotate(&self, keys: Succession, session: Session) -> Told<Change> {
-        self.ask(async move |redis| redis.step((keys.old(), keys.new()), session).await)
+        self.ask(async move |redis| redis.step((keys.old(), keys.next()), session).await)
     }
 
     fn end(&self, key: SessionKey, now: Timestamp) -> Told<()> {
