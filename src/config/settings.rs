@@ -27,7 +27,7 @@ pub use sessions::{
     FlaskSession, Forward, ForwardIdentity, IdentityHeaders, RememberCookie, SessionIdentity,
     SessionStore, SqlDirectory,
 };
-pub use signin::{GatewaySession, Pointer, RefreshBy, TokenHandler};
+pub use signin::{GatewaySession, GatewaySessions, LedgerHome, Pointer, RefreshBy, TokenHandler};
 pub use upstream::{
     Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
     UpstreamTls,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::auth::is_token;
 use super::context::{Context, check_table_name, idle};
 use super::database::{self, Address};
-use super::redis;
 use super::session::cache;
 use crate::config::problem::Problem;
 use crate::config::raw::auth::Auth;
@@ -15,13 +14,12 @@ use crate::config::raw::decode::At;
 use crate::config::raw::shapes::{Named, RawSecret};
 use crate::config::raw::signin as raw;
 use crate::config::settings::{
-    DatabaseKind, GatewaySession, GatewaySessions, LedgerHome, Pointer, RedisHome, RedisLogin,
-    RedisNode, RedisPlace, RefreshBy, SameSite, TokenHandler,
+    DatabaseKind, GatewaySession, GatewaySessions, LedgerHome, Pointer, REDIS_HOMES, RedisHome,
+    RefreshBy, SameSite, TokenHandler,
 };
 use crate::policy::path::CanonicalPath;
 use crate::policy::route::{Action, AuthenticatorId, Route, UpstreamId};
 use crate::policy::sign_in::{HandlerId, SignInPaths};
-use crate::secret::Secret;
 
 /// A session lives for a second at the least and ten years at the most.
 const LIVES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3_650 * 24);
@@ -320,9 +318,20 @@ fn home(
             let path = cx.path(&file?);
             Some(LedgerHome::File(path))
         }
-        _ if redis::SCHEMES.contains(&address.scheme()) => {
-            let url = redis::redis(&address, cx)?;
-            Some(LedgerHome::Redis(Box::new(redis_home(url.expose())?)))
+        text if text.starts_with("redis") || text.starts_with("unix:") => {
+            match RedisHome::parse(text) {
+                Ok(redis) => {
+                    if redis.login.password.is_some() {
+                        address.warn_of_password(cx);
+                    }
+                    Some(LedgerHome::Redis(Box::new(redis)))
+                }
+                Err(bad) => {
+                    let problem = Problem::new(address.key.as_str(), bad.to_string());
+                    cx.error(problem.allowed(REDIS_HOMES));
+                    None
+                }
+            }
         }
         _ => {
             let database = database::of_address(&address, STORES, cx)?;
@@ -334,43 +343,6 @@ fn home(
             Some(LedgerHome::Postgres(database))
         }
     }
-}
-
-/// A single Redis, by its address.
-fn redis_home(url: &str) -> Option<RedisHome> {
-    let url = url::Url::parse(url).ok()?;
-    let decoded = |text: &str| {
-        let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
-        text.into_owned()
-    };
-    let query = |name: &str| {
-        let found = url.query_pairs().find(|(have, _)| have == name);
-        found.map(|(_, value)| value.into_owned())
-    };
-    let is_socket = url.scheme().contains("unix");
-    let user = Some(decoded(url.username())).filter(|user| !user.is_empty());
-    let login = RedisLogin {
-        user: user.or_else(|| query("user")).map(Into::into),
-        password: (url.password().map(decoded))
-            .or_else(|| query("pass"))
-            .map(Secret::new),
-    };
-    let number = query("db").unwrap_or_else(|| url.path().trim_matches('/').to_owned());
-    let at = if is_socket {
-        RedisPlace::Socket(url.path().into())
-    } else {
-        RedisPlace::Server(RedisNode {
-            host: url.host_str()?.trim_matches(['[', ']']).into(),
-            port: url.port().unwrap_or(6379),
-        })
-    };
-    Some(RedisHome {
-        at,
-        tls: url.scheme() == "rediss",
-        authorities: None,
-        login,
-        database: number.parse().unwrap_or(0),
-    })
 }
 
 /// The name of the cookie. With `__Host-` a browser takes it from this host alone, over TLS, for

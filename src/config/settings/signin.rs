@@ -1,10 +1,40 @@
-//! What makes the gateway's own sessions, and what reads them.
+//! The gateway's own sessions: where they are kept, what makes them, what reads them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Database, RedisHome, SameSite};
 use crate::policy::route::{AuthenticatorId, UpstreamId};
 use crate::policy::sign_in::HandlerId;
+
+/// `[session]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewaySessions {
+    /// Where they are kept.
+    pub home: LedgerHome,
+    /// The cookie that names one.
+    pub cookie: Box<str>,
+    /// The cookie's `SameSite`.
+    pub same_site: SameSite,
+    /// How long a session lives without being seen.
+    pub idle: Duration,
+    /// How long it lives at most.
+    pub lifetime: Duration,
+}
+
+/// `store` of `[session]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LedgerHome {
+    /// In the gateway's memory, gone with the process.
+    Memory,
+    /// In a file of this gateway alone.
+    File(PathBuf),
+    /// In Redis, shared by any number of gateways.
+    Redis(Box<RedisHome>),
+    /// In PostgreSQL, shared by any number of gateways.
+    Postgres(Database),
+}
 
 /// `[token_handler.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
