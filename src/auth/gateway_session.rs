@@ -12,12 +12,12 @@ use crate::auth::ask::Carried;
 use crate::auth::authenticators::{Kind, Reader};
 use crate::auth::ledger::{SessionId, SessionKey};
 use crate::auth::ports::{Opened, OwnSessions};
-use crate::auth::question::{Learned, Question};
+use crate::auth::question::Question;
 use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::auth::{credential, people};
 use crate::config::settings::{GatewaySession, Source};
 use crate::policy::denial::{Challenge, Code, Denial};
-use crate::policy::identity::Caller;
+use crate::policy::identity::{Bond, Caller};
 
 /// One reader of the gateway's own sessions.
 #[derive(Debug)]
@@ -93,13 +93,10 @@ impl Question {
         if gateway.own.revoked().has_ended(id.key()) {
             return Err(ended());
         }
-        let learned = Learned {
-            key: self.key,
-            now: self.now,
-            until,
-        };
-        let bearer = Some(access.expose().as_str());
-        Ok(learned.keep_bearing(identity, bearer, &self.names, &self.verdicts))
+        let bond = Bond::Session(*id.key().as_bytes());
+        let known = (Some(bond), Some(access.expose().as_str()));
+        let learned = self.learned(until);
+        Ok(learned.keep_bound(identity, known, &self.names, &self.verdicts))
     }
 }
 

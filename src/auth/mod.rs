@@ -41,6 +41,7 @@ mod settle;
 mod shown;
 mod token;
 mod verdicts;
+mod watch;
 pub(crate) mod words;
 
 pub use assertion::Assertions;
@@ -53,6 +54,7 @@ pub use inspect::Finding;
 pub use jwks::{JwksStatus, usable_keys};
 pub use jwt::{expiry_of, jti_of};
 pub use session::{SampleFormat, read_sample};
+pub use watch::Watch;
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

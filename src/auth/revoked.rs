@@ -5,6 +5,7 @@
 //! and by what others tell. Until the ledger was read for the first time nobody can say that a
 //! token was not revoked.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use dashmap::DashMap;
 
 use crate::auth::ledger::{Revocation, Revoked as What, SessionKey, TokenMark};
 use crate::auth::verdicts::next_number;
+use crate::auth::watch::{Watch, Watchers};
 use crate::clock::Timestamp;
+use crate::policy::identity::{Bond, Caller};
 
 /// Most revocations that are remembered. Over it no revocable token passes.
 const MOST: usize = 1_000_000;
@@ -34,6 +37,7 @@ pub struct Revoked {
     is_known: AtomicBool,
     /// Verdicts about sessions stand under it.
     turn: AtomicU64,
+    watchers: Arc<Watchers>,
 }
 
 /// Tokens issued before a point in time do not hold.
@@ -63,6 +67,7 @@ impl Default for Revoked {
             count: AtomicUsize::new(0),
             is_known: AtomicBool::new(false),
             turn: AtomicU64::new(next_number()),
+            watchers: Arc::default(),
         }
     }
 }
@@ -98,6 +103,7 @@ impl Revoked {
             }
         }
         self.recount();
+        self.watchers.tell(revocation.what());
     }
 
     /// From now on what was revoked is known.
@@ -123,13 +129,11 @@ impl Revoked {
         !self.sessions.is_empty() && self.sessions.contains_key(&key)
     }
 
-    /// How a token stands: by its mark, whose user it names, and when it was issued.
-    pub fn standing(
-        &self,
-        mark: impl FnOnce() -> TokenMark,
-        user: &str,
-        issued: Timestamp,
-    ) -> Standing {
+    /// How the token of a caller stands.
+    pub fn standing(&self, caller: &Caller) -> Standing {
+        let Some(Bond::Token { mark, issued }) = caller.bond() else {
+            return Standing::Holds;
+        };
         let count = self.count.load(Ordering::Acquire);
         if !self.is_known.load(Ordering::Acquire) || count > MOST {
             return Standing::Unknown;
@@ -137,11 +141,26 @@ impl Revoked {
         if count == 0 {
             return Standing::Holds;
         }
-        let too_old = (self.users.get(user)).is_some_and(|before| issued < before.issued);
-        if too_old || self.tokens.contains_key(&mark()) {
+        let before = self.users.get(caller.identity().user.as_str());
+        let too_old = before.is_some_and(|before| issued < before.issued);
+        if too_old || self.tokens.contains_key(&TokenMark::from_bytes(mark)) {
             return Standing::Revoked;
         }
         Standing::Holds
+    }
+
+    /// Watches over what let a caller in; `None` where that cannot be revoked.
+    pub fn watch(&self, caller: &Caller) -> Option<Watch> {
+        let watch = self.watchers.watch(caller)?;
+        // Listed before it is looked up, so that nothing falls between.
+        let is_over = match caller.bond()? {
+            Bond::Session(key) => self.has_ended(SessionKey::from_bytes(key)),
+            Bond::Token { .. } => self.standing(caller) == Standing::Revoked,
+        };
+        if is_over {
+            watch.tell();
+        }
+        Some(watch)
     }
 
     /// What verdicts about sessions stand under now.
@@ -158,12 +177,36 @@ impl Revoked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::identity::{Identity, IdentityNames};
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
     const HOUR: Duration = Duration::from_hours(1);
 
     fn mark() -> TokenMark {
         TokenMark::of_jti("app", "7f3")
+    }
+
+    fn caller(user: &str, mark: TokenMark, issued: Timestamp) -> Caller {
+        let identity = Identity {
+            user: user.to_owned(),
+            roles: Vec::new(),
+            email: None,
+            name: None,
+            claims: serde_json::Map::new(),
+            expires_at: None,
+            authenticator: "app".into(),
+        };
+        let bond = Bond::Token {
+            mark: *mark.as_bytes(),
+            issued,
+        };
+        IdentityNames::default()
+            .introduce(identity)
+            .bound(Some(bond))
+    }
+
+    fn standing(revoked: &Revoked, user: &str, issued: Timestamp) -> Standing {
+        revoked.standing(&caller(user, mark(), issued))
     }
 
     fn known() -> Revoked {
@@ -179,20 +222,20 @@ mod tests {
     #[test]
     fn before_the_ledger_was_read_nobody_can_say() {
         let revoked = Revoked::default();
-        assert_eq!(revoked.standing(mark, "7", NOW), Standing::Unknown);
+        assert_eq!(standing(&revoked, "7", NOW), Standing::Unknown);
         revoked.is_caught_up();
-        assert_eq!(revoked.standing(mark, "7", NOW), Standing::Holds);
+        assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
     }
 
     #[test]
     fn a_revoked_token_is_refused_until_it_is_over() {
         let revoked = known();
         revoked.take(&Revocation::of_token(mark(), later()), NOW);
-        assert_eq!(revoked.standing(mark, "7", NOW), Standing::Revoked);
-        let other = || TokenMark::of_jti("app", "7f4");
-        assert_eq!(revoked.standing(other, "7", NOW), Standing::Holds);
+        assert_eq!(standing(&revoked, "7", NOW), Standing::Revoked);
+        let other = caller("7", TokenMark::of_jti("app", "7f4"), NOW);
+        assert_eq!(revoked.standing(&other), Standing::Holds);
         revoked.sweep(later());
-        assert_eq!(revoked.standing(mark, "7", NOW), Standing::Holds);
+        assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
     }
 
     #[test]
@@ -200,13 +243,13 @@ mod tests {
         let revoked = known();
         revoked.take(&Revocation::of_user("7", NOW, later()).unwrap(), NOW);
         let before = NOW.saturating_sub(Duration::from_secs(1));
-        assert_eq!(revoked.standing(mark, "7", before), Standing::Revoked);
-        assert_eq!(revoked.standing(mark, "7", NOW), Standing::Holds);
-        assert_eq!(revoked.standing(mark, "8", before), Standing::Holds);
+        assert_eq!(standing(&revoked, "7", before), Standing::Revoked);
+        assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
+        assert_eq!(standing(&revoked, "8", before), Standing::Holds);
         // An earlier one that is heard of later takes nothing back.
         let earlier = Revocation::of_user("7", before, NOW).unwrap();
         revoked.take(&earlier, NOW);
-        assert_eq!(revoked.standing(mark, "7", before), Standing::Revoked);
+        assert_eq!(standing(&revoked, "7", before), Standing::Revoked);
     }
 
     #[test]
@@ -222,5 +265,36 @@ mod tests {
         }
         assert_ne!(revoked.turn(), turn);
         assert!(revoked.sessions.len() <= MOST_ENDED);
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_something_open_is_told_and_nobody_else() {
+        let revoked = known();
+        let first = caller("7", mark(), NOW);
+        let second = caller("8", TokenMark::of_jti("app", "7f4"), NOW);
+        let (mut one, mut two) = (
+            revoked.watch(&first).unwrap(),
+            revoked.watch(&second).unwrap(),
+        );
+        revoked.take(&Revocation::of_token(mark(), later()), NOW);
+        (&mut one).await;
+        let short = Duration::from_millis(5);
+        assert!(tokio::time::timeout(short, &mut two).await.is_err());
+        let user = Revocation::of_user("8", later(), later()).unwrap();
+        revoked.take(&user, NOW);
+        two.await;
+        // One that comes too late is told at once.
+        revoked.watch(&first).unwrap().await;
+        drop(one);
+        assert!(revoked.watch(&caller("9", mark(), NOW)).is_some());
+    }
+
+    #[test]
+    fn who_lets_go_is_not_kept() {
+        let revoked = known();
+        for _ in 0..100 {
+            drop(revoked.watch(&caller("7", mark(), NOW)));
+        }
+        assert_eq!(revoked.watchers.len(), 0);
     }
 }

@@ -6,7 +6,7 @@ use http::Method;
 use subtle::ConstantTimeEq;
 
 use crate::auth::attempt::Request;
-use crate::auth::claims::{Rules, refuse};
+use crate::auth::claims::{Rules, refuse, seconds};
 use crate::auth::jwks::Jwks;
 use crate::auth::jwt::{self, Unverified};
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, from_pem, secret_problem};
@@ -19,7 +19,7 @@ use crate::auth::{Problem, jwks};
 use crate::clock::Timestamp;
 use crate::config::settings::{Jwt, KeySource, Source};
 use crate::policy::denial::{Challenge, Code, Denial};
-use crate::policy::identity::{Caller, Identity, IdentityNames};
+use crate::policy::identity::{Bond, Caller, Identity, IdentityNames};
 
 /// Bytes that a caller holds beside its claims, about.
 const CALLER: usize = 700;
@@ -85,7 +85,7 @@ impl TokenReader {
         let (Some(revoked), Checked::Valid { caller, .. }) = (&self.revoked, &checked) else {
             return checked;
         };
-        match self.check_standing(revoked, caller.identity(), token) {
+        match check_standing(revoked, caller) {
             Ok(()) => checked,
             Err(denial) => Checked::Refused(denial),
         }
@@ -157,33 +157,15 @@ impl TokenReader {
         TokenMark::of_jti(issuer.unwrap_or(&self.name), jti)
     }
 
-    fn check_standing(
-        &self,
-        revoked: &Revoked,
-        identity: &Identity,
-        token: &str,
-    ) -> Result<(), Denial> {
+    /// What a verified token is known by.
+    fn bond(&self, identity: &Identity, token: &str) -> Option<Bond> {
+        self.revoked.as_ref()?;
         // One that does not say when it was issued is older than everything.
-        let issued = identity
-            .claims
-            .get("iat")
-            .and_then(serde_json::Value::as_f64);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "whole seconds, as everywhere"
-        )]
-        let issued = issued.map_or(0, |seconds| seconds as i64);
-        let issued = Timestamp::from_unix_seconds(issued);
-        match revoked.standing(|| self.mark(identity, token), &identity.user, issued) {
-            Standing::Holds => Ok(()),
-            Standing::Revoked => Err(refuse(Code::TokenRevoked, "the token was revoked")
-                .note("revoked by a sign-out, or by an operator: `portcullis sessions`")),
-            Standing::Unknown => {
-                let detail = "whether the token was revoked cannot be looked up right now";
-                Err(Denial::new(Code::AuthUnavailable, detail)
-                    .note("the store of [session] was not read yet, or holds too much"))
-            }
-        }
+        let issued = identity.claims.get("iat").and_then(seconds);
+        Some(Bond::Token {
+            mark: *self.mark(identity, token).as_bytes(),
+            issued: issued.unwrap_or(Timestamp::from_unix_seconds(0)),
+        })
     }
 
     fn check_alone(
@@ -218,7 +200,8 @@ impl TokenReader {
             Err(denial) => Checked::Refused(denial),
             Ok(verified) => {
                 let until = verified.identity.expires_at.unwrap_or(Timestamp::MAX);
-                let caller = Arc::new(names.introduce(verified.identity));
+                let bond = self.bond(&verified.identity, token);
+                let caller = Arc::new(names.introduce(verified.identity).bound(bond));
                 let bytes = CALLER + 4 * token.len();
                 verdicts.keep(key, Arc::clone(&caller), verified.valid_from, until, bytes);
                 Checked::Valid {
@@ -345,6 +328,20 @@ impl TokenReader {
             }
             Some(_) => refuse("X-CSRF-TOKEN is not the token's `csrf` claim"),
             None => refuse("the token has no `csrf` claim to compare X-CSRF-TOKEN with"),
+        }
+    }
+}
+
+/// Whether a verified token was revoked.
+fn check_standing(revoked: &Revoked, caller: &Caller) -> Result<(), Denial> {
+    match revoked.standing(caller) {
+        Standing::Holds => Ok(()),
+        Standing::Revoked => Err(refuse(Code::TokenRevoked, "the token was revoked")
+            .note("revoked by a sign-out, or by an operator: `portcullis sessions`")),
+        Standing::Unknown => {
+            let detail = "whether the token was revoked cannot be looked up right now";
+            Err(Denial::new(Code::AuthUnavailable, detail)
+                .note("the store of [session] was not read yet, or holds too much"))
         }
     }
 }

@@ -162,6 +162,7 @@ impl IdentityNames {
         Caller {
             identity,
             headers: headers.into_boxed_slice(),
+            bond: None,
         }
     }
 }
@@ -171,6 +172,21 @@ impl IdentityNames {
 pub struct Caller {
     identity: Identity,
     headers: Box<[(HeaderName, HeaderValue)]>,
+    bond: Option<Bond>,
+}
+
+/// What let a caller in, where that can be revoked: by its hash, and never itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// A token.
+    Token {
+        /// The hash that a revocation of it names.
+        mark: [u8; 32],
+        /// When it was issued.
+        issued: Timestamp,
+    },
+    /// A session of the gateway's own, by the hash that its store knows it by.
+    Session([u8; 32]),
 }
 
 impl Caller {
@@ -191,9 +207,22 @@ impl Caller {
         let mut headers = self.headers.into_vec();
         headers.push((AUTHORIZATION, value));
         Self {
-            identity: self.identity,
             headers: headers.into_boxed_slice(),
+            ..self
         }
+    }
+
+    /// The same, let in by what can be revoked.
+    #[must_use]
+    pub fn bound(mut self, bond: Option<Bond>) -> Self {
+        self.bond = bond;
+        self
+    }
+
+    /// What let the caller in, where that can be revoked.
+    #[must_use]
+    pub const fn bond(&self) -> Option<Bond> {
+        self.bond
     }
 
     /// The headers that the app gets, each name once.

@@ -36,6 +36,7 @@ pub use end::Departed;
 pub use revoke::{NotRevoked, Revoking};
 pub use tokens::Tokens;
 
+use crate::auth::Watch;
 use crate::auth::flights::Flights;
 use crate::auth::ledger::{SessionId, SessionKey, SharedLedger};
 use crate::auth::ports::{Asked, Opening, OwnSessions};
@@ -43,6 +44,7 @@ use crate::auth::revoked::Revoked;
 use crate::clock::Timestamp;
 use crate::config::settings::{GatewaySessions, Settings, TokenHandler};
 use crate::policy::denial::Denial;
+use crate::policy::identity::Caller;
 use crate::policy::sign_in::HandlerId;
 
 /// Renewals that others may wait for; over it each asks for itself.
@@ -162,6 +164,12 @@ impl SignIn {
     #[must_use]
     pub fn counts(&self) -> Tallied {
         self.0.kept.counts.read()
+    }
+
+    /// Watches over what let a caller in; `None` where that cannot be revoked.
+    #[must_use]
+    pub fn watch(&self, caller: &Caller) -> Option<Watch> {
+        self.0.kept.revoked.watch(caller)
     }
 
     /// The same as authentication asks for it.
