@@ -15,6 +15,7 @@ use crate::auth::ports::{Opened, OwnSessions};
 use crate::auth::question::Question;
 use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::auth::{credential, people};
+use crate::clock;
 use crate::config::settings::{GatewaySession, Source};
 use crate::policy::denial::{Challenge, Code, Denial};
 use crate::policy::identity::{Bond, Caller};
@@ -76,7 +77,9 @@ impl Question {
             ends,
             reusable_until,
         } = opened.await?;
-        let checked = token.verify(access.expose(), &self.verdicts, &self.names, self.now);
+        // A token that was renewed meanwhile is younger than the request.
+        let now = self.now.max(clock::now());
+        let checked = token.verify(access.expose(), &self.verdicts, &self.names, now);
         let caller = checked.await.map_err(|denial| named(&denial))?;
         let mut until = reusable_until.min(self.now.saturating_add(gateway.settings.cache));
         let mut identity = caller.identity().clone();
