@@ -5,8 +5,8 @@
 //! [`Stores`] starts it when something has to be asked, and it ends with the last who holds it.
 //!
 //! Every question is bounded: two seconds in all, 1024 at a time at one store, eight connections
-//! to one database, bytes and rows of an answer. Nothing here writes: databases are opened read
-//! only, and a Redis gets `GETRANGE` and nothing else.
+//! to one database, bytes and rows of an answer. None of it writes: databases are opened read
+//! only, and a Redis gets `GETRANGE` and nothing else. What the gateway keeps itself is [`ledger`].
 
 mod assemble;
 mod cell;

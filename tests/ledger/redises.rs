@@ -28,7 +28,7 @@ fn home(at: RedisPlace) -> RedisHome {
         tls: false,
         authorities: None,
         login: RedisLogin {
-            user: None,
+            user: Some("gateway".into()),
             password: Some(Secret::new(PASSWORD.to_owned())),
         },
         database: 0,
@@ -42,17 +42,25 @@ fn node(port: u16) -> RedisNode {
     }
 }
 
+/// The rights that README says are enough; in a cluster and with sentinels some more.
+const RIGHTS: &str = "~portcullis:* &portcullis:* +@read +@write +@scripting +@pubsub +@connection";
+
 /// A server that keeps its changes over a restart.
-fn serve(port: u16, more: impl FnOnce(&Path) -> Vec<String>) -> Option<Server> {
+fn serve(port: u16, rights: &str, more: impl FnOnce(&Path) -> Vec<String>) -> Option<Server> {
     let redis = program("redis-server", "redis-server")?;
     let folder = folder();
     let at = folder.path().to_owned();
     let more = more(&at);
+    let rights = words(rights);
     Some(Server::start(folder, port, move || {
         let mut command = lowly(&redis, &at);
         command.args(["--bind", "127.0.0.1", "--requirepass", PASSWORD]);
         command.args(["--masterauth", PASSWORD, "--save", ""]);
         command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+        command
+            .args(["--user", "gateway", "on"])
+            .arg(format!(">{PASSWORD}"));
+        command.args(RIGHTS.split(' ')).args(&rights);
         command.arg("--dir").arg(&at).args(&more);
         command
     }))
@@ -99,7 +107,7 @@ async fn ready(ports: &[u16]) {
 impl Redises {
     pub(crate) async fn single() -> Option<Self> {
         let port = free_port();
-        let server = serve(port, |_| words(&format!("--port {port}")))?;
+        let server = serve(port, "+ping", |_| words(&format!("--port {port}")))?;
         ready(&[port]).await;
         Some(Self {
             servers: vec![server],
@@ -111,7 +119,7 @@ impl Redises {
     pub(crate) fn secure() -> Option<Self> {
         let port = free_port();
         let mut authority = PathBuf::new();
-        let server = serve(port, |at| {
+        let server = serve(port, "+ping", |at| {
             authority = signed(at);
             let at = at.display();
             words(&format!(
@@ -132,7 +140,7 @@ impl Redises {
 
     pub(crate) fn socket() -> Option<Self> {
         let mut socket = PathBuf::new();
-        let server = serve(0, |at| {
+        let server = serve(0, "+ping", |at| {
             socket = at.join("redis.sock");
             words(&format!("--port 0 --unixsocket {}", socket.display()))
         });
@@ -146,9 +154,9 @@ impl Redises {
     pub(crate) async fn sentinel() -> Option<Self> {
         let redis = program("redis-server", "redis-server")?;
         let (master, replica) = (free_port(), free_port());
-        let first = serve(master, |_| words(&format!("--port {master}")))?;
+        let first = serve(master, "+role", |_| words(&format!("--port {master}")))?;
         ready(&[master]).await;
-        let second = serve(replica, |_| {
+        let second = serve(replica, "+role", |_| {
             words(&format!("--port {replica} --replicaof 127.0.0.1 {master}"))
         })?;
         ready(&[replica]).await;
@@ -213,7 +221,7 @@ impl Redises {
         let mut servers = Vec::new();
         for port in ports {
             let bus = free_port();
-            servers.push(serve(port, |_| {
+            servers.push(serve(port, "+cluster", |_| {
                 words(&format!(
                     "--port {port} --cluster-enabled yes --cluster-port {bus} \
                      --cluster-node-timeout 2000"

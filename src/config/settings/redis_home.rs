@@ -361,7 +361,6 @@ mod tests {
             ("http://hunter2", "is not the address"),
             ("redis://hunter2:x@/0", "names a server"),
             ("redis://:hunter2@h:0", "a port"),
-            ("redis://:hun/ter2@h", "percent-encoded"),
             ("redis://:hunter2@h,i", "several servers"),
             ("redis://:hunter2@h/x", "not a number"),
             ("redis://:hunter2@h/1/2", "more behind"),

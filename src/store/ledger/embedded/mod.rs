@@ -188,17 +188,19 @@ impl Ledger for Embedded {
     /// In many small steps, between which others get their turn.
     fn sweep(&self, now: Timestamp) -> Told<u64> {
         self.leases().sweep(clock::monotonic());
-        let threads = Arc::clone(&self.threads);
+        let (threads, desk) = (Arc::clone(&self.threads), self.clerk.desk());
         Box::pin(async move {
             let (mut swept, mut after) = (0, None);
             loop {
-                let over = threads
-                    .read(move |read| tables::over(read, after, now))
-                    .await?;
+                let reader = Arc::clone(&threads);
+                let look = move |read: &redb::ReadTransaction| tables::over(read, after, now);
+                let over = desk.ask(async move { reader.read(look).await }).await?;
                 after = over.next;
                 if !over.is_empty() {
+                    let writer = Arc::clone(&threads);
                     let step = move |tables: &mut tables::Tables<'_>| tables.sweep(&over, now);
-                    swept += threads.write(step, |_| {}).await?;
+                    let gone = desk.ask(async move { writer.write(step, |_| {}).await });
+                    swept += gone.await?;
                 }
                 if after.is_none() {
                     return Ok(swept);

@@ -148,6 +148,8 @@ impl Shared {
         if let Err(told) = &outcome {
             tracing::error!(store = &*self.shown, problem = chain(told), "not written");
             self.close();
+            // So that reads go on, as on a disk that is full; where it fails, the next change tries.
+            let _ = self.reopen();
         }
         for answer in answers {
             answer(outcome.clone());

@@ -322,7 +322,7 @@ impl Link {
             "NOAUTH" | "WRONGPASS" => refused("check the user and the password"),
             "NOPERM" => refused(
                 "the user needs `~portcullis:* &portcullis:* +@read +@write +@scripting \
-                 +@pubsub +@connection`, in a cluster `+cluster` too",
+                 +@pubsub +@connection`, in a cluster `+cluster` too, with sentinels `+role`",
             ),
             "OOM" => refused(
                 "it is full: give it more `maxmemory`, and let `maxmemory-policy` be `noeviction`",
