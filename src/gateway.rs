@@ -320,7 +320,14 @@ impl Probe for Gateway {
                 failures: status.failures,
                 problem: status.problem,
             });
-        let stores = gate.stores.statuses().into_iter();
+        let unread = (gate.sign_in.as_ref()).is_some_and(|sign_in| !sign_in.is_caught_up());
+        let unread = unread && gate.authenticators.can_revoke();
+        let stores = gate.stores.statuses().into_iter().map(|mut status| {
+            if unread && &*status.name == "session" && status.problem.is_none() {
+                status.problem = Some("what was revoked was not read yet".to_owned());
+            }
+            status
+        });
         let stores = stores.chain(gate.authenticators.endpoints());
         let stores = stores.map(|status| StoreReading {
             name: status.name,

@@ -239,8 +239,7 @@ impl Authenticators {
         token: &str,
         now: Timestamp,
     ) -> Result<Arc<Caller>, Denial> {
-        let reader = self.readers.get(id.0).map(|reader| &reader.kind);
-        let Some(Kind::Token(reader)) = reader else {
+        let Some(reader) = self.readers.get(id.0).and_then(|reader| reader.token()) else {
             let detail = "the token cannot be checked";
             return Err(Denial::new(Code::AuthUnavailable, detail));
         };
@@ -260,24 +259,22 @@ impl Authenticators {
     /// Whether any authenticator minds what was revoked.
     #[must_use]
     pub fn can_revoke(&self) -> bool {
-        let minds = |reader: &Arc<Reader>| match &reader.kind {
-            Kind::Token(token) => token.revoked.is_some(),
-            _ => false,
-        };
-        self.readers.iter().any(minds)
+        self.revocable().next().is_some()
     }
 
     /// What names a token of this `jti`, at every authenticator whose tokens may be revoked.
     #[must_use]
     pub fn marks_of(&self, jti: &str) -> Vec<TokenMark> {
-        let readers = self.readers.iter().filter_map(|reader| match &reader.kind {
-            Kind::Token(token) if token.revoked.is_some() => Some(token),
-            _ => None,
-        });
-        let issuers = readers.flat_map(|token| token.issuers());
+        let issuers = self.revocable().flat_map(TokenReader::issuers);
         issuers
             .map(|issuer| TokenMark::of_jti(issuer, jti))
             .collect()
+    }
+
+    /// Those whose tokens may be revoked.
+    fn revocable(&self) -> impl Iterator<Item = &TokenReader> {
+        let tokens = self.readers.iter().filter_map(|reader| reader.token());
+        tokens.filter(|token| token.revoked.is_some())
     }
 
     fn named(&self, name: &str) -> Option<&Arc<Reader>> {
@@ -368,6 +365,45 @@ impl Surroundings<'_> {
     }
 }
 
+/// A jwt authenticator with its keys, and the one before where it is the same.
+fn token<'a>(
+    one: &settings::Authenticator,
+    jwt: &settings::Jwt,
+    around: &Surroundings<'_>,
+    (before, same): (Option<&Arc<Reader>>, Option<&'a Arc<Reader>>),
+    problems: &mut Vec<Problem>,
+) -> Option<(TokenReader, Option<&'a Arc<Reader>>)> {
+    let at = format!("auth.{}", one.name);
+    let keys = match &jwt.keys {
+        KeySource::JwksUrl(url) => {
+            let known = before.and_then(|reader| reader.jwks_for(jwt));
+            Keys::Fetched(
+                known.unwrap_or_else(|| Arc::new(Jwks::new(url.clone(), &jwt.algorithms))),
+            )
+        }
+        KeySource::Secrets(_) | KeySource::PublicKeys(_) | KeySource::JwksFile(_) => {
+            Keys::Fixed(fixed_keys(jwt, &at, problems)?)
+        }
+    };
+    let revoked = if jwt.revocable {
+        let own = around.own.ok_or("the store of [session] is not open");
+        let own = noted(own, &format!("{at}.revocable"), problems)?;
+        Some(Arc::clone(own.revoked()))
+    } else {
+        None
+    };
+    let same = same.filter(|same| same.has_keys(&keys) && same.minds(revoked.as_ref()));
+    let reader = TokenReader {
+        rules: Rules::new(jwt, Arc::clone(&one.name)),
+        settings: jwt.clone(),
+        keys,
+        epoch: next_number(),
+        revoked,
+        name: Arc::clone(&one.name),
+    };
+    Some((reader, same))
+}
+
 impl Reader {
     fn assemble(
         one: &settings::Authenticator,
@@ -388,44 +424,16 @@ impl Reader {
         let asks_nobody = one.directory.is_none();
         let had_epoch = same.map(|same| same.epoch());
         let epoch = had_epoch.unwrap_or_else(next_number);
-        let before = had.before;
         let kind = match &one.kind {
             AuthenticatorKind::Jwt(jwt) => {
-                let keys =
-                    match &jwt.keys {
-                        KeySource::JwksUrl(url) => {
-                            let known = before.and_then(|reader| reader.jwks_for(jwt));
-                            Keys::Fetched(known.unwrap_or_else(|| {
-                                Arc::new(Jwks::new(url.clone(), &jwt.algorithms))
-                            }))
-                        }
-                        KeySource::Secrets(_)
-                        | KeySource::PublicKeys(_)
-                        | KeySource::JwksFile(_) => Keys::Fixed(fixed_keys(jwt, &at, problems)?),
-                    };
-                let revoked = jwt
-                    .revocable
-                    .then(|| around.own.map(|own| Arc::clone(own.revoked())));
-                let revoked = match revoked {
-                    Some(None) => {
-                        let why = "the store of [session] is not open";
-                        return noted(Err(why), &format!("{at}.revocable"), problems);
-                    }
-                    Some(revoked) => revoked,
-                    None => None,
-                };
-                let same = same.filter(|same| same.has_keys(&keys) && same.minds(revoked.as_ref()));
+                let (mut reader, same) = token(one, jwt, around, (had.before, same), problems)?;
                 if let Some(same) = same.filter(|_| asks_nobody) {
                     return Some(Arc::clone(same));
                 }
-                Kind::Token(Box::new(TokenReader {
-                    rules: Rules::new(jwt, Arc::clone(&one.name)),
-                    settings: jwt.as_ref().clone(),
-                    keys,
-                    epoch: same.map_or_else(next_number, |_| epoch),
-                    revoked,
-                    name: Arc::clone(&one.name),
-                }))
+                if same.is_some() {
+                    reader.epoch = epoch;
+                }
+                Kind::Token(Box::new(reader))
             }
             AuthenticatorKind::ApiKey(keys) => Kind::ApiKey(ApiKeys::new(keys, &one.name, names)),
             AuthenticatorKind::Basic(basic) => {
@@ -543,14 +551,26 @@ impl Reader {
         }
     }
 
+    /// The jwt authenticator, where it is one.
+    fn token(&self) -> Option<&TokenReader> {
+        match &self.kind {
+            Kind::Token(token) => Some(token),
+            Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Session(_)
+            | Kind::Gateway(_)
+            | Kind::Forward(_) => None,
+        }
+    }
+
     /// Whether it asks the same list of what was revoked.
     fn minds(&self, revoked: Option<&Arc<Revoked>>) -> bool {
-        match (&self.kind, revoked) {
-            (Kind::Token(token), Some(revoked)) => {
-                (token.revoked.as_ref()).is_some_and(|ours| Arc::ptr_eq(ours, revoked))
-            }
-            (Kind::Token(token), None) => token.revoked.is_none(),
-            _ => false,
+        let ours = self.token().and_then(|token| token.revoked.as_ref());
+        match (ours, revoked) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
         }
     }
 

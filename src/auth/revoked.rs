@@ -106,8 +106,14 @@ impl Revoked {
         self.watchers.tell(revocation.what());
     }
 
+    /// Whether what was revoked is known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
+    }
+
     /// From now on what was revoked is known.
-    pub fn is_caught_up(&self) {
+    pub fn caught_up(&self) {
         self.is_known.store(true, Ordering::Release);
     }
 
@@ -211,7 +217,7 @@ mod tests {
 
     fn known() -> Revoked {
         let revoked = Revoked::default();
-        revoked.is_caught_up();
+        revoked.caught_up();
         revoked
     }
 
@@ -223,7 +229,7 @@ mod tests {
     fn before_the_ledger_was_read_nobody_can_say() {
         let revoked = Revoked::default();
         assert_eq!(standing(&revoked, "7", NOW), Standing::Unknown);
-        revoked.is_caught_up();
+        revoked.caught_up();
         assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
     }
 

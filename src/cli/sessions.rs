@@ -103,10 +103,10 @@ fn list(admin: &Admin, options: &List, out: &mut dyn Write) -> Result<(), String
     for _ in 0..MOST_PAGES {
         let mut path = "/api/sessions?most=500".to_owned();
         if let Some(user) = &user {
-            path.push_str(&format!("&user={user}"));
+            path = format!("{path}&user={user}");
         }
         if let Some(after) = &after {
-            path.push_str(&format!("&after={}", encoded(after)));
+            path = format!("{path}&after={}", encoded(after));
         }
         let answer = asked(admin, &Method::GET, &path, None)?;
         let page: Page = serde_json::from_value(answer)

@@ -13,7 +13,7 @@ use http::header::{
     ETAG, EXPECT, LAST_MODIFIED, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 
 use super::body::{Body, Gathered};
 use super::judge::Judged;
@@ -167,14 +167,17 @@ impl<'a> Door<'a> {
             .authenticators
             .vouch(settings.auth, access.expose(), now)
             .await;
-        let caller = checked.map_err(|denial| match denial.code() {
-            Code::AuthUnavailable => denial,
-            code => useless(format!(
+        let caller = checked.map_err(|denial| {
+            let code = denial.code();
+            if code == Code::AuthUnavailable {
+                return denial;
+            }
+            useless(format!(
                 "the jwt authenticator of [token_handler.{}] refuses the access token: {code}: {}; {}",
                 settings.name,
                 denial.detail(),
                 denial.operator_note().unwrap_or_default()
-            )),
+            ))
         })?;
         let tokens = Tokens::new(access, refresh, now)
             .ok_or_else(|| useless("the access token has no `exp`".to_owned()))?;
@@ -297,7 +300,7 @@ async fn told(
         Some(_) | None => return body,
     };
     let sent = Limited::new(body, MOST_SIGN_OUT).collect().await;
-    let sent = sent.map(|sent| sent.to_bytes()).unwrap_or_default();
+    let sent = sent.map(Collected::to_bytes).unwrap_or_default();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.remove(CONTENT_ENCODING);
     headers.remove(EXPECT);

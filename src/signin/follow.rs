@@ -77,7 +77,7 @@ impl SignIn {
             kept.cursor
                 .fetch_max(caught.cursor.number(), Ordering::AcqRel);
             if !caught.more {
-                kept.revoked.is_caught_up();
+                kept.revoked.caught_up();
                 return Ok(());
             }
         }

@@ -166,6 +166,12 @@ impl SignIn {
         self.0.kept.counts.read()
     }
 
+    /// Whether what was revoked is known: the ledger was read once.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.0.kept.revoked.is_known()
+    }
+
     /// Watches over what let a caller in; `None` where that cannot be revoked.
     #[must_use]
     pub fn watch(&self, caller: &Caller) -> Option<Watch> {

@@ -26,11 +26,11 @@ pub(super) fn compile(
     for (name, At { key, value }) in raw.0 {
         check_table_name(&name, &key, cx);
         let directory = directory(&key, &value, directories, cx);
-        let kind = match value {
-            Auth::GatewaySession(raw) => {
-                (handlers.reader(&key, raw, cookie, cx)).map(AuthenticatorKind::GatewaySession)
-            }
-            value => kind(&key, value, tls, cx),
+        let kind = if let Auth::GatewaySession(raw) = value {
+            let reader = handlers.reader(&key, raw, cookie, cx);
+            reader.map(AuthenticatorKind::GatewaySession)
+        } else {
+            kind(&key, value, tls, cx)
         };
         list.extend(kind.map(|kind| Authenticator {
             name: name.into(),
