@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Assertions, Authenticators};
 use crate::clock;
 use crate::config::Loaded;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, TokenHandler};
 use crate::limiter::Limiters;
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
+use crate::signin::{App, SignIn, Tallied};
 use crate::store::{self, Stores};
 use crate::telemetry::{
-    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading, StoreReading,
+    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
+    SessionsReading, StoreReading,
 };
 use crate::tls::TlsState;
 use crate::upstream::Upstreams;
@@ -41,6 +43,8 @@ pub struct Snapshot {
     pub limiters: Limiters,
     /// The apps.
     pub upstreams: Upstreams,
+    /// The gateway's own sessions, where configured.
+    pub sign_in: Option<SignIn>,
     /// Certificates.
     pub tls: Arc<TlsState>,
     /// Metrics with this generation's labels.
@@ -104,10 +108,26 @@ impl Snapshot {
                     .map(|problem| BuildProblem::new(&problem.key, problem.message)),
             );
         });
+        let upstreams = Upstreams::assemble(
+            &settings.upstreams,
+            previous.map(|old| &old.upstreams),
+            |upstream| {
+                let key = format!("upstream.{}.tls", upstream.name);
+                crate::tls::client_config(&upstream.tls)
+                    .map_err(|error| BuildProblem::new(&key, error.line()))
+            },
+        )
+        .map_err(|found| problems.extend(found));
+        let sign_in = match (&stores, &upstreams) {
+            (Ok(stores), Ok(upstreams)) => sign_in(&settings, stores, upstreams, previous),
+            (Err(()), _) | (_, Err(())) => None,
+        };
+        let own = sign_in.as_ref().map(SignIn::own);
         let authenticators = Authenticators::assemble(
             &settings,
             &policy.identity,
             stores.as_ref().unwrap_or(&no_stores),
+            own.as_ref(),
             previous.map(|old| &*old.authenticators),
         )
         .map_err(|found| {
@@ -125,16 +145,6 @@ impl Snapshot {
             .map_err(|found| {
                 problems.push(BuildProblem::new(&found.key, found.message));
             });
-        let upstreams = Upstreams::assemble(
-            &settings.upstreams,
-            previous.map(|old| &old.upstreams),
-            |upstream| {
-                let key = format!("upstream.{}.tls", upstream.name);
-                crate::tls::client_config(&upstream.tls)
-                    .map_err(|error| BuildProblem::new(&key, error.line()))
-            },
-        )
-        .map_err(|found| problems.extend(found));
         let (Ok(tls), Ok(stores), Ok(authenticators), Ok(assertions), Ok(upstreams)) =
             (tls, stores, authenticators, assertions, upstreams)
         else {
@@ -153,6 +163,7 @@ impl Snapshot {
             assertions,
             limiters,
             upstreams,
+            sign_in,
             tls: Arc::new(tls),
             metrics,
             cors_rules,
@@ -195,6 +206,21 @@ impl Snapshot {
             tracing::warn!("{warning}");
         }
     }
+}
+
+/// The gateway's own sessions, over the stores and apps that are there.
+fn sign_in(
+    settings: &Settings,
+    stores: &Stores,
+    upstreams: &Upstreams,
+    previous: Option<&Snapshot>,
+) -> Option<SignIn> {
+    let app = |handler: &TokenHandler| {
+        let app = upstreams.get(handler.upstream)?;
+        Some(Arc::clone(app) as Arc<dyn App>)
+    };
+    let previous = previous.and_then(|old| old.sign_in.as_ref());
+    SignIn::assemble(settings, stores.ledger()?, stores.handle()?, app, previous)
 }
 
 fn distinct_rules(policy: &Policy) -> Vec<Arc<CorsRule>> {
@@ -294,7 +320,14 @@ impl Probe for Gateway {
                 failures: status.failures,
                 problem: status.problem,
             });
-        let stores = gate.stores.statuses().into_iter();
+        let unread = (gate.sign_in.as_ref()).is_some_and(|sign_in| !sign_in.is_caught_up());
+        let unread = unread && gate.authenticators.can_revoke();
+        let stores = gate.stores.statuses().into_iter().map(|mut status| {
+            if unread && &*status.name == "session" && status.problem.is_none() {
+                status.problem = Some("what was revoked was not read yet".to_owned());
+            }
+            status
+        });
         let stores = stores.chain(gate.authenticators.endpoints());
         let stores = stores.map(|status| StoreReading {
             name: status.name,
@@ -309,6 +342,22 @@ impl Probe for Gateway {
             jwks: jwks.collect(),
             certificates: certificates.collect(),
             stores: stores.collect(),
+            sessions: gate.sign_in.as_ref().map(|sign_in| {
+                let Tallied {
+                    begun,
+                    ended,
+                    renewed,
+                    refused,
+                    failed,
+                } = sign_in.counts();
+                SessionsReading {
+                    begun,
+                    ended,
+                    renewed,
+                    refused,
+                    failed,
+                }
+            }),
             limits: gate.limiters.readings(clock::monotonic()).collect(),
             cached_verdicts: gate.authenticators.remembered(),
         }

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod reload;
 pub mod secret;
 pub mod server;
+pub mod signin;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

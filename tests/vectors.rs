@@ -224,6 +224,7 @@ fn simple(vector: &Value) -> Case {
             identity: identity(config["USER_ID_CLAIM"].as_str().unwrap_or("user_id")),
             csrf_double_submit: false,
             revoke_claim: None,
+            revocable: false,
         },
         method: Method::GET,
         headers,
@@ -281,6 +282,7 @@ fn flask(vector: &Value) -> Case {
             identity: identity(config["JWT_IDENTITY_CLAIM"].as_str().unwrap_or("sub")),
             csrf_double_submit: true,
             revoke_claim: None,
+            revocable: false,
         },
         method: vector["request"]["method"]
             .as_str()

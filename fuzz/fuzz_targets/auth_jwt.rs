@@ -43,6 +43,7 @@ fn authenticators() -> &'static Authenticators {
             },
             csrf_double_submit: true,
             revoke_claim: None,
+            revocable: false,
         };
         let one = Authenticator {
             name: "app".into(),

@@ -1,6 +1,6 @@
 //! Who may ask the admin address. PURE.
 //!
-//! - Only `GET` and `HEAD`.
+//! - Only `GET` and `HEAD`; what changes something is a `POST`, and never a link from elsewhere.
 //! - On a loopback address the request must be for a loopback name, or the address itself: a page
 //!   of `evil.example` whose name was made to point here (DNS rebinding) sends its own name.
 //! - A page of any other origin is refused, and what another site embeds.
@@ -32,12 +32,14 @@ pub(super) struct Rule<'a> {
     pub(super) token: Option<&'a Secret<String>>,
     /// Whether the page is a probe or the public keys.
     pub(super) open: bool,
+    /// Whether the page changes something, by `POST` alone.
+    pub(super) changes: bool,
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Objection {
-    /// Neither `GET` nor `HEAD`.
+    /// A method that the page does not take.
     Method,
     /// No host, two, or one that cannot be read.
     NoHost,
@@ -62,7 +64,7 @@ impl Objection {
 
     pub(super) const fn words(self) -> &'static str {
         match self {
-            Self::Method => "the admin address takes GET and HEAD only",
+            Self::Method => "this page of the admin address does not take the method",
             Self::NoHost => "the request needs one Host header with a host name or address in it",
             Self::ForeignHost => {
                 "the Host is not this address: ask for it as 127.0.0.1 or localhost"
@@ -82,7 +84,12 @@ impl Objection {
 ///
 /// The first [`Objection`], in the order in which they stand there.
 pub(super) fn admit(rule: Rule<'_>, head: &Parts) -> Result<(), Objection> {
-    if !matches!(head.method, Method::GET | Method::HEAD) {
+    let fits = if rule.changes {
+        head.method == Method::POST
+    } else {
+        matches!(head.method, Method::GET | Method::HEAD)
+    };
+    if !fits {
         return Err(Objection::Method);
     }
     check_host(rule, head)?;
@@ -151,7 +158,7 @@ fn check_origin(head: &Parts) -> Result<(), Objection> {
         }
     }
     // Fetch Metadata: a link from elsewhere may be followed, nothing may be embedded.
-    let follows_link = value(&SEC_FETCH_MODE) == Some(b"navigate");
+    let follows_link = head.method != Method::POST && value(&SEC_FETCH_MODE) == Some(b"navigate");
     match value(&SEC_FETCH_SITE) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) if follows_link => Ok(()),
@@ -216,6 +223,7 @@ mod tests {
             local: "10.0.0.5".parse().unwrap(),
             token: token.as_ref(),
             open,
+            changes: false,
         };
         admit(rule, &request.body(()).unwrap().into_parts().0)
     }
@@ -265,6 +273,7 @@ mod tests {
             local: "127.0.0.1".parse().unwrap(),
             token: None,
             open: false,
+            changes: false,
         };
         let head = request.body(()).unwrap().into_parts().0;
         assert_eq!(admit(rule, &head), Err(Objection::ForeignHost));
@@ -305,12 +314,42 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_something_is_a_post_and_no_link_from_elsewhere() {
+        let ask = |method: Method, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri("/api/revocations");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let rule = Rule {
+                bound: LOOPBACK.parse().unwrap(),
+                local: "127.0.0.1".parse().unwrap(),
+                token: None,
+                open: false,
+                changes: true,
+            };
+            admit(rule, &request.body(()).unwrap().into_parts().0)
+        };
+        let host = ("host", "localhost:9090");
+        assert_eq!(ask(Method::POST, &[host]), Ok(()));
+        assert_eq!(ask(Method::GET, &[host]), Err(Objection::Method));
+        let foreign = [
+            host,
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        assert_eq!(ask(Method::POST, &foreign), Err(Objection::ForeignOrigin));
+        let foreign = [host, ("origin", "https://evil.example")];
+        assert_eq!(ask(Method::POST, &foreign), Err(Objection::ForeignOrigin));
+    }
+
+    #[test]
     fn only_get_and_head_are_taken() {
         let rule = Rule {
             bound: LOOPBACK.parse().unwrap(),
             local: "127.0.0.1".parse().unwrap(),
             token: None,
             open: true,
+            changes: false,
         };
         for (method, expected) in [
             (Method::HEAD, Ok(())),

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::auth::Assertions;
 use crate::config::settings::Settings;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Snapshot};
 use crate::policy::requirement::{Admission, Requirement};
 use crate::policy::route::{Action, AuthenticatorId, Route};
 use crate::secret::Secret;
@@ -27,6 +28,11 @@ pub trait Inspect: Send + Sync {
 
     /// The public keys of the assertion as a JWKS (RFC 7517 §5); `None` where none is configured.
     fn assertion_keys(&self) -> Option<String>;
+
+    /// The snapshot in force, for what is asked of its sessions; `None` where nothing runs.
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        None
+    }
 }
 
 impl Inspect for Gateway {
@@ -51,6 +57,10 @@ impl Inspect for Gateway {
 
     fn assertion_keys(&self) -> Option<String> {
         self.snapshot().assertions.as_ref().map(Assertions::jwks)
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(Self::snapshot(self))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The admin address: health, readiness, metrics, the dashboard and what it shows as JSON.
 //!
 //! A listener of its own with rules of its own (`access`); nothing of it stands on the public
-//! door. It only tells: there is no request that changes anything, and no body is read. One request
+//! door. It only tells, but for one request that changes something: a revocation, whose body alone is
+//! read. One request
 //! a connection, few connections, short deadlines: nobody can tie it up for long.
 
 mod access;
@@ -9,6 +10,7 @@ mod dashboard;
 mod html;
 mod inspect;
 mod pages;
+mod sessions;
 mod status;
 
 use std::convert::Infallible;
@@ -132,8 +134,8 @@ async fn converse(limits: Limits, bound: SocketAddr, stream: TcpStream, state: &
     let _held = state.metrics.connection(Door::Admin);
     let local = stream.local_addr().map_or(bound, |local| local).ip();
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let answer = pages::answer(state, (bound, local), &request.into_parts().0);
-        std::future::ready(Ok::<_, Infallible>(answer))
+        let (head, body) = request.into_parts();
+        async move { Ok::<_, Infallible>(pages::answer(state, (bound, local), &head, body).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

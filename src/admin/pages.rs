@@ -8,6 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
@@ -16,6 +17,7 @@ use crate::admin::AdminState;
 use crate::admin::access::{self, Objection, Rule};
 use crate::admin::dashboard::Dashboard;
 use crate::admin::inspect::RouteRow;
+use crate::admin::sessions;
 use crate::admin::status::Status;
 use crate::clock;
 use crate::telemetry::{ELSEWHERE, Refusal};
@@ -57,6 +59,8 @@ enum Page<'a> {
     Status,
     Routes,
     Refusals,
+    Sessions,
+    Revocations,
     Why(&'a str),
     Nothing,
 }
@@ -73,6 +77,8 @@ impl<'a> Page<'a> {
             "/api/status" => Self::Status,
             "/api/routes" => Self::Routes,
             "/api/refusals" => Self::Refusals,
+            "/api/sessions" => Self::Sessions,
+            "/api/revocations" => Self::Revocations,
             _ => path
                 .strip_prefix("/api/why/")
                 .map_or(Self::Nothing, Self::Why),
@@ -107,12 +113,13 @@ struct Remembered<'a> {
     refusals: Vec<&'a Refusal>,
 }
 
-/// Answers one request, by its head alone. It came to a listener that is `bound` there, and
-/// reached it at its `local` address.
-pub(super) fn answer(
+/// Answers one request. It came to a listener that is `bound` there, and reached it at its `local`
+/// address.
+pub(super) async fn answer(
     state: &AdminState,
     (bound, local): (SocketAddr, IpAddr),
     head: &Parts,
+    body: Incoming,
 ) -> Response<Full<Bytes>> {
     let page = Page::at(head.uri.path());
     let token = state.inspect.token();
@@ -121,10 +128,15 @@ pub(super) fn answer(
         local,
         token: token.as_ref(),
         open: page.is_open(),
+        changes: page == Page::Revocations,
     };
     match access::admit(rule, head) {
-        Ok(()) => show(state, page),
-        Err(objection) => refuse(objection),
+        Ok(()) => match (page, state.inspect.snapshot()) {
+            (Page::Sessions, Some(gate)) => sessions::list(&gate, head.uri.query()).await,
+            (Page::Revocations, Some(gate)) => sessions::revoke(&gate, head, body).await,
+            (page, _) => show(state, page),
+        },
+        Err(objection) => refuse(objection, rule.changes),
     }
 }
 
@@ -172,9 +184,9 @@ fn show(state: &AdminState, page: Page<'_>) -> Response<Full<Bytes>> {
             as_json(StatusCode::OK, &Remembered { refusals })
         }
         Page::Why(request_id) => why(state, request_id),
-        Page::Nothing => problem(
+        Page::Sessions | Page::Revocations | Page::Nothing => problem(
             StatusCode::NOT_FOUND,
-            "here are /, /health, /ready, /metrics, /api/status, /api/routes, /api/refusals and /api/why/REQUEST_ID",
+            "here are /, /health, /ready, /metrics, /api/status, /api/routes, /api/refusals, /api/sessions and /api/why/REQUEST_ID; POST to /api/revocations",
         ),
     }
 }
@@ -232,12 +244,13 @@ fn dashboard(state: &AdminState) -> Response<Full<Bytes>> {
     ok(HTML, page.render())
 }
 
-fn refuse(objection: Objection) -> Response<Full<Bytes>> {
+fn refuse(objection: Objection, changes: bool) -> Response<Full<Bytes>> {
     let mut answer = problem(objection.status(), objection.words());
     let headers = answer.headers_mut();
     match objection {
         Objection::Method => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let allowed = if changes { "POST" } else { "GET, HEAD" };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         Objection::Token => {
             for challenge in [
@@ -256,7 +269,7 @@ fn refuse(objection: Objection) -> Response<Full<Bytes>> {
 }
 
 /// RFC 9457.
-fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
     let body = json!({
         "title": status.canonical_reason().unwrap_or_default(),
         "status": status.as_u16(),
@@ -265,7 +278,8 @@ fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
     respond(status, "application/problem+json", body.to_string())
 }
 
-fn as_json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+/// A value as JSON.
+pub(super) fn as_json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => respond(status, JSON, text + "\n"),
         Err(error) => {

@@ -8,6 +8,7 @@ use http::header::COOKIE;
 use crate::auth::ask::Carried;
 use crate::auth::attempt::Request;
 use crate::auth::authenticators::{Kind, Reader};
+use crate::auth::ledger::SessionId;
 use crate::auth::session_reader::SessionReader;
 use crate::auth::shown::Shown;
 use crate::auth::token::{Checked, Lack, TokenReader};
@@ -49,6 +50,12 @@ pub(super) enum Pending<'a, 'r> {
         shown: Shown<'r>,
         key: VerdictKey,
     },
+    /// A session of the gateway's own.
+    Own {
+        source: &'a Source,
+        id: SessionId,
+        key: VerdictKey,
+    },
     /// The app that says who it is.
     App { carried: Carried, key: VerdictKey },
     /// The user whom a credential names that holds by itself.
@@ -58,7 +65,7 @@ pub(super) enum Pending<'a, 'r> {
 impl<'a> Pending<'a, '_> {
     pub(super) fn source(&self) -> Option<&'a Source> {
         match self {
-            Self::Key { source, .. } => Some(*source),
+            Self::Key { source, .. } | Self::Own { source, .. } => Some(*source),
             Self::Session { source, .. } => *source,
             Self::User { held, .. } => held.source,
             Self::Hash(_) | Self::App { .. } => None,
@@ -113,6 +120,7 @@ impl Reader {
             | Kind::ApiKey(_)
             | Kind::Basic(_)
             | Kind::Certificate(_)
+            | Kind::Gateway(_)
             | Kind::Forward(_) => decided.map_or(&[], std::slice::from_ref),
         }
     }
@@ -136,7 +144,8 @@ impl Reader {
             | Kind::ApiKey(_)
             | Kind::Basic(_)
             | Kind::Certificate(_)
-            | Kind::Session(_) => matches!(source, Some(Source::Cookie(_))),
+            | Kind::Session(_)
+            | Kind::Gateway(_) => matches!(source, Some(Source::Cookie(_))),
         }
     }
 }

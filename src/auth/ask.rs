@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::auth::attempt;
-use crate::auth::ports::{StoreError, StoreStatus};
+use crate::auth::ports::{Asked, StoreError, StoreStatus};
 use crate::auth::words::chain;
 use crate::clock;
 use crate::policy::forwarded::Scheme;
@@ -119,6 +119,25 @@ impl Carried {
     /// `Authorization` and the cookies.
     pub(crate) fn credentials(request: &attempt::Request<'_>) -> Self {
         Self::of(request, &[AUTHORIZATION, COOKIE])
+    }
+
+    /// The same with a bearer token in the place of every credential.
+    pub(crate) fn bearing(mut self, token: &str) -> Self {
+        // The cookies go too: the gateway's own is among them.
+        self.headers.clear();
+        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
+            value.set_sensitive(true);
+            self.headers.push((AUTHORIZATION, value));
+        }
+        self
+    }
+
+    /// What an app is told of the request.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked {
+            host: self.host.clone(),
+            https: self.https,
+        }
     }
 
     /// Whether there is nothing that could be a credential.

@@ -14,18 +14,24 @@ use crate::auth::certificate::CertificateReader;
 use crate::auth::claims::Rules;
 use crate::auth::flights::Flights;
 use crate::auth::forward::ForwardReader;
+use crate::auth::gateway_session::GatewayReader;
 use crate::auth::jwks::{Jwks, JwksStatus};
+use crate::auth::jwt::jti_of;
+use crate::auth::ledger::TokenMark;
 use crate::auth::people::{self, Directory};
-use crate::auth::ports::{NoStores, StoreStatus, Stores};
+use crate::auth::ports::{NoStores, OwnSessions, StoreStatus, Stores};
+use crate::auth::revoked::Revoked;
 use crate::auth::session_reader::SessionReader;
 use crate::auth::token::{Keys, TokenReader, fixed_keys};
 use crate::auth::verdicts::{VerdictKey, Verdicts, next_number};
 use crate::auth::words::chain;
+use crate::clock::Timestamp;
 use crate::config::settings::{
     self, AuthenticatorKind, DirectoryId, DirectoryKind, KeySource, Settings,
 };
-use crate::policy::denial::Denial;
+use crate::policy::denial::{Code, Denial};
 use crate::policy::identity::{Caller, IdentityNames};
+use crate::policy::route::AuthenticatorId;
 
 /// Every authenticator of the configuration, ready to ask.
 #[derive(Debug)]
@@ -63,6 +69,7 @@ pub(crate) enum Kind {
     Certificate(Certificates),
     Session(Box<SessionReader>),
     Forward(Box<ForwardReader>),
+    Gateway(Box<GatewayReader>),
 }
 
 /// Client certificates, with the number that their verdicts stand under.
@@ -85,9 +92,11 @@ impl Authenticators {
         settings: &Settings,
         names: &IdentityNames,
         stores: &dyn Stores,
+        own: Option<&Arc<dyn OwnSessions>>,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
         let around = Surroundings {
+            own,
             directories: &settings.directories,
             upstreams: &settings.upstreams,
             stores,
@@ -108,6 +117,7 @@ impl Authenticators {
         let around = Surroundings {
             directories: &[],
             upstreams: &[],
+            own: None,
             stores: &NoStores,
         };
         Self::put_together(settings, &around, names, previous)
@@ -179,6 +189,7 @@ impl Authenticators {
             | Kind::Basic(_)
             | Kind::Certificate(_)
             | Kind::Session(_)
+            | Kind::Gateway(_)
             | Kind::Forward(_) => None,
         })
     }
@@ -217,6 +228,55 @@ impl Authenticators {
         endpoints.map(Endpoint::status)
     }
 
+    /// Checks a token as one authenticator would, waiting for its keys.
+    ///
+    /// # Errors
+    ///
+    /// The `token_…` codes, and `auth_unavailable`.
+    pub async fn vouch(
+        &self,
+        id: AuthenticatorId,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, Denial> {
+        let Some(reader) = self.readers.get(id.0).and_then(|reader| reader.token()) else {
+            let detail = "the token cannot be checked";
+            return Err(Denial::new(Code::AuthUnavailable, detail));
+        };
+        reader.verify(token, &self.verdicts, &self.names, now).await
+    }
+
+    /// What names a token at every authenticator whose tokens may be revoked.
+    #[must_use]
+    pub fn marks_of_token(&self, token: &str) -> Vec<TokenMark> {
+        match jti_of(token) {
+            Some(jti) => self.marks_of(&jti),
+            None if self.can_revoke() => vec![TokenMark::of_token(token.as_bytes())],
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether any authenticator minds what was revoked.
+    #[must_use]
+    pub fn can_revoke(&self) -> bool {
+        self.revocable().next().is_some()
+    }
+
+    /// What names a token of this `jti`, at every authenticator whose tokens may be revoked.
+    #[must_use]
+    pub fn marks_of(&self, jti: &str) -> Vec<TokenMark> {
+        let issuers = self.revocable().flat_map(TokenReader::issuers);
+        issuers
+            .map(|issuer| TokenMark::of_jti(issuer, jti))
+            .collect()
+    }
+
+    /// Those whose tokens may be revoked.
+    fn revocable(&self) -> impl Iterator<Item = &TokenReader> {
+        let tokens = self.readers.iter().filter_map(|reader| reader.token());
+        tokens.filter(|token| token.revoked.is_some())
+    }
+
     fn named(&self, name: &str) -> Option<&Arc<Reader>> {
         self.readers.iter().find(|reader| *reader.name == *name)
     }
@@ -227,6 +287,7 @@ struct Surroundings<'a> {
     directories: &'a [settings::Directory],
     upstreams: &'a [settings::Upstream],
     stores: &'a dyn Stores,
+    own: Option<&'a Arc<dyn OwnSessions>>,
 }
 
 /// What an authenticator was before: the one of the same name, and the same if identity names did
@@ -304,6 +365,45 @@ impl Surroundings<'_> {
     }
 }
 
+/// A jwt authenticator with its keys, and the one before where it is the same.
+fn token<'a>(
+    one: &settings::Authenticator,
+    jwt: &settings::Jwt,
+    around: &Surroundings<'_>,
+    (before, same): (Option<&Arc<Reader>>, Option<&'a Arc<Reader>>),
+    problems: &mut Vec<Problem>,
+) -> Option<(TokenReader, Option<&'a Arc<Reader>>)> {
+    let at = format!("auth.{}", one.name);
+    let keys = match &jwt.keys {
+        KeySource::JwksUrl(url) => {
+            let known = before.and_then(|reader| reader.jwks_for(jwt));
+            Keys::Fetched(
+                known.unwrap_or_else(|| Arc::new(Jwks::new(url.clone(), &jwt.algorithms))),
+            )
+        }
+        KeySource::Secrets(_) | KeySource::PublicKeys(_) | KeySource::JwksFile(_) => {
+            Keys::Fixed(fixed_keys(jwt, &at, problems)?)
+        }
+    };
+    let revoked = if jwt.revocable {
+        let own = around.own.ok_or("the store of [session] is not open");
+        let own = noted(own, &format!("{at}.revocable"), problems)?;
+        Some(Arc::clone(own.revoked()))
+    } else {
+        None
+    };
+    let same = same.filter(|same| same.has_keys(&keys) && same.minds(revoked.as_ref()));
+    let reader = TokenReader {
+        rules: Rules::new(jwt, Arc::clone(&one.name)),
+        settings: jwt.clone(),
+        keys,
+        epoch: next_number(),
+        revoked,
+        name: Arc::clone(&one.name),
+    };
+    Some((reader, same))
+}
+
 impl Reader {
     fn assemble(
         one: &settings::Authenticator,
@@ -324,31 +424,16 @@ impl Reader {
         let asks_nobody = one.directory.is_none();
         let had_epoch = same.map(|same| same.epoch());
         let epoch = had_epoch.unwrap_or_else(next_number);
-        let before = had.before;
         let kind = match &one.kind {
             AuthenticatorKind::Jwt(jwt) => {
-                let keys =
-                    match &jwt.keys {
-                        KeySource::JwksUrl(url) => {
-                            let known = before.and_then(|reader| reader.jwks_for(jwt));
-                            Keys::Fetched(known.unwrap_or_else(|| {
-                                Arc::new(Jwks::new(url.clone(), &jwt.algorithms))
-                            }))
-                        }
-                        KeySource::Secrets(_)
-                        | KeySource::PublicKeys(_)
-                        | KeySource::JwksFile(_) => Keys::Fixed(fixed_keys(jwt, &at, problems)?),
-                    };
-                let same = same.filter(|same| same.has_keys(&keys));
+                let (mut reader, same) = token(one, jwt, around, (had.before, same), problems)?;
                 if let Some(same) = same.filter(|_| asks_nobody) {
                     return Some(Arc::clone(same));
                 }
-                Kind::Token(Box::new(TokenReader {
-                    rules: Rules::new(jwt, Arc::clone(&one.name)),
-                    settings: jwt.as_ref().clone(),
-                    keys,
-                    epoch: same.map_or_else(next_number, |_| epoch),
-                }))
+                if same.is_some() {
+                    reader.epoch = epoch;
+                }
+                Kind::Token(Box::new(reader))
             }
             AuthenticatorKind::ApiKey(keys) => Kind::ApiKey(ApiKeys::new(keys, &one.name, names)),
             AuthenticatorKind::Basic(basic) => {
@@ -384,6 +469,16 @@ impl Reader {
                 let kept = around.stores.sessions(place);
                 let reader = SessionReader::new(&one.kind, kept, &one.name, epoch);
                 Kind::Session(Box::new(noted(reader, &at, problems)?))
+            }
+            AuthenticatorKind::GatewaySession(gateway) => {
+                let own = around.own.ok_or("the store of [session] is not open");
+                Kind::Gateway(Box::new(GatewayReader {
+                    settings: gateway.clone(),
+                    sources: [settings::Source::Cookie(gateway.cookie.clone())],
+                    own: Arc::clone(noted(own, &at, problems)?),
+                    authenticator: Arc::clone(&one.name),
+                    epoch: next_number(),
+                }))
             }
             AuthenticatorKind::Forward(forward) => {
                 let at = format!("{at}.url");
@@ -423,7 +518,8 @@ impl Reader {
             | Kind::ApiKey(_)
             | Kind::Basic(_)
             | Kind::Certificate(_)
-            | Kind::Session(_) => None,
+            | Kind::Session(_)
+            | Kind::Gateway(_) => None,
         };
         let asked = self.directory.as_ref().and_then(|one| match &one.source {
             people::Source::Endpoint(_, endpoint) => Some(&**endpoint),
@@ -438,6 +534,7 @@ impl Reader {
             Kind::Token(token) => token.epoch,
             Kind::Session(session) => session.epoch,
             Kind::Forward(forward) => forward.epoch,
+            Kind::Gateway(gateway) => gateway.epoch,
             Kind::Certificate(certificates) => certificates.epoch,
             Kind::ApiKey(_) | Kind::Basic(_) => next_number(),
         }
@@ -451,6 +548,29 @@ impl Reader {
             (Keys::Fixed(ours), Keys::Fixed(theirs)) => ours == theirs,
             (Keys::Fetched(ours), Keys::Fetched(theirs)) => Arc::ptr_eq(ours, theirs),
             (Keys::Fixed(_), Keys::Fetched(_)) | (Keys::Fetched(_), Keys::Fixed(_)) => false,
+        }
+    }
+
+    /// The jwt authenticator, where it is one.
+    fn token(&self) -> Option<&TokenReader> {
+        match &self.kind {
+            Kind::Token(token) => Some(token),
+            Kind::ApiKey(_)
+            | Kind::Basic(_)
+            | Kind::Certificate(_)
+            | Kind::Session(_)
+            | Kind::Gateway(_)
+            | Kind::Forward(_) => None,
+        }
+    }
+
+    /// Whether it asks the same list of what was revoked.
+    fn minds(&self, revoked: Option<&Arc<Revoked>>) -> bool {
+        let ours = self.token().and_then(|token| token.revoked.as_ref());
+        match (ours, revoked) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
         }
     }
 
@@ -471,6 +591,7 @@ impl Reader {
             | Kind::Basic(_)
             | Kind::Certificate(_)
             | Kind::Session(_)
+            | Kind::Gateway(_)
             | Kind::Forward(_) => None,
         }
     }

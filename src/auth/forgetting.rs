@@ -73,6 +73,7 @@ impl Authenticators {
                 | Kind::ApiKey(_)
                 | Kind::Basic(_)
                 | Kind::Certificate(_)
+                | Kind::Gateway(_)
                 | Kind::Forward(_) => None,
             })
     }

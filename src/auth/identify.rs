@@ -16,6 +16,7 @@ use crate::auth::attempt::{Attempt, Request, Try};
 use crate::auth::authenticators::{Authenticators, Certificates, Kind, Reader};
 use crate::auth::credential::{self, Found};
 use crate::auth::forward::ForwardReader;
+use crate::auth::gateway_session::{GatewayReader, ended};
 use crate::auth::inspect::in_words;
 use crate::auth::question::Learned;
 use crate::auth::session_reader::SessionReader;
@@ -209,6 +210,7 @@ impl Authenticators {
             },
             Kind::Certificate(certificates) => self.ask_certificate(certificates, request, now),
             Kind::Session(session) => self.ask_session(session, reader, request, now),
+            Kind::Gateway(gateway) => self.ask_own(gateway, request, now),
             Kind::Forward(forward) => self.ask_app(forward, request, now),
         }
     }
@@ -251,6 +253,38 @@ impl Authenticators {
         }
     }
 
+    fn ask_own<'a, 'r>(
+        &self,
+        gateway: &'a GatewayReader,
+        request: &Request<'r>,
+        now: Timestamp,
+    ) -> Answer<'a, 'r> {
+        let [source] = &gateway.sources;
+        let cookie = &gateway.settings.cookie;
+        let id = match credential::session_cookie(cookie, request.headers) {
+            Ok(None) => return Answer::Absent,
+            Ok(Some(cookie)) => GatewayReader::id(cookie),
+            Err(denial) => Err(denial),
+        };
+        let id = match id {
+            Ok(id) => id,
+            Err(denial) => return Answer::Refused(denial, Some(source)),
+        };
+        let session = id.key();
+        if gateway.own.revoked().has_ended(session) {
+            return Answer::Refused(ended(), Some(source));
+        }
+        let key = gateway.verdict_key(session);
+        match self.verdicts().recall(&key, now) {
+            Some(caller) => Answer::Valid(Held {
+                caller,
+                source: Some(source),
+                reused: true,
+            }),
+            None => Answer::Waits(Pending::Own { source, id, key }),
+        }
+    }
+
     fn ask_app<'a, 'r>(
         &self,
         forward: &ForwardReader,
@@ -285,7 +319,9 @@ impl Authenticators {
         };
         let print = match &reader.kind {
             // These have looked the user up themselves.
-            Kind::Session(_) | Kind::Forward(_) => return Answer::Valid(held),
+            Kind::Session(_) | Kind::Gateway(_) | Kind::Forward(_) => {
+                return Answer::Valid(held);
+            }
             Kind::Token(_) | Kind::ApiKey(_) => held.source.and_then(|source| {
                 let found = credential::find(source, request).ok().flatten()?;
                 Some(found.as_bytes().to_vec())
@@ -304,6 +340,7 @@ impl Authenticators {
                 | Kind::Basic(_)
                 | Kind::Certificate(_)
                 | Kind::Session(_)
+                | Kind::Gateway(_)
                 | Kind::Forward(_) => 0,
             },
         };
@@ -372,6 +409,7 @@ impl Authenticators {
                 Kind::Token(token) => token.settings.sources.as_slice(),
                 Kind::ApiKey(keys) => keys.sources.as_slice(),
                 Kind::Session(session) => session.sources.as_slice(),
+                Kind::Gateway(gateway) => gateway.sources.as_slice(),
                 Kind::Basic(_) | Kind::Certificate(_) | Kind::Forward(_) => &[],
             })
     }
@@ -393,6 +431,7 @@ impl Authenticators {
                 | Kind::ApiKey(_)
                 | Kind::Certificate(_)
                 | Kind::Session(_)
+                | Kind::Gateway(_)
                 | Kind::Forward(_),
             )
             | None => Challenge::Bearer,

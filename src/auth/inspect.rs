@@ -29,6 +29,7 @@ impl Authenticators {
                 | Kind::Basic(_)
                 | Kind::Certificate(_)
                 | Kind::Session(_)
+                | Kind::Gateway(_)
                 | Kind::Forward(_) => None,
             });
         readers

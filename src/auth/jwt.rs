@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use serde_json::{Map, Value};
 
-use crate::auth::claims::{Rules, Verified, refuse};
+use crate::auth::claims::{Rules, Verified, refuse, seconds};
 use crate::auth::json;
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, algorithm_named};
 use crate::auth::words::quoted;
@@ -28,6 +28,24 @@ pub(crate) struct Unverified<'a> {
     signature: &'a str,
     algorithm: Algorithm,
     kid: Option<String>,
+}
+
+/// When a token says that it ends. Nothing of it is verified: good to plan by, never to let in by.
+#[must_use]
+pub fn expiry_of(token: &str) -> Option<Timestamp> {
+    seconds(payload_of(token)?.get("exp")?)
+}
+
+/// The `jti` that a token says it has. Nothing of it is verified.
+#[must_use]
+pub fn jti_of(token: &str) -> Option<String> {
+    payload_of(token)?.get("jti")?.as_str().map(str::to_owned)
+}
+
+fn payload_of(token: &str) -> Option<Map<String, Value>> {
+    let (_, payload, _, _) = split(token).ok()?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    json::object(&payload).ok().map(|object| object.members)
 }
 
 /// Judges the payload of a token whose signature was verified.

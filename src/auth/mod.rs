@@ -22,6 +22,7 @@ mod credential;
 pub mod flights;
 mod forgetting;
 mod forward;
+mod gateway_session;
 mod identify;
 mod inspect;
 mod json;
@@ -32,6 +33,7 @@ pub mod ledger;
 mod people;
 pub mod ports;
 mod question;
+pub mod revoked;
 mod session;
 mod session_reader;
 mod session_reading;
@@ -39,16 +41,20 @@ mod settle;
 mod shown;
 mod token;
 mod verdicts;
-mod words;
+mod watch;
+pub(crate) mod words;
 
 pub use assertion::Assertions;
 pub use attempt::{Attempt, Request, Try};
 pub use authenticators::Authenticators;
 pub use certificate::{BadCertificate, PeerCertificate};
 pub use forgetting::Carrying;
+pub use gateway_session::own_session;
 pub use inspect::Finding;
 pub use jwks::{JwksStatus, usable_keys};
+pub use jwt::{expiry_of, jti_of};
 pub use session::{SampleFormat, read_sample};
+pub use watch::Watch;
 
 /// A mistake that shows only when what the configuration names is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,10 +10,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use crate::auth::ledger::SessionId;
+use crate::auth::revoked::Revoked;
 use crate::clock::Timestamp;
 use crate::config::settings::DirectoryId;
+use crate::policy::denial::Denial;
+use crate::policy::sign_in::HandlerId;
 use crate::secret::Secret;
 
 /// What a store answers, some time later. May be awaited on any runtime, and is bounded in time.
@@ -51,6 +56,43 @@ pub trait Stores: Debug {
 
     /// The runtime that questions are asked on; `None` where nothing has to be asked.
     fn runtime(&self) -> Option<tokio::runtime::Handle>;
+}
+
+/// What an app is told of the request that something is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The host that the client asked for.
+    pub host: Option<HeaderValue>,
+    /// Whether it asked over TLS.
+    pub https: bool,
+}
+
+/// A session of the gateway's own, open.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The access token that the app gets.
+    pub access: Secret<String>,
+    /// When the session ends, whatever is done with it.
+    pub ends: Timestamp,
+    /// Until when what was found may be reused, at most.
+    pub reusable_until: Timestamp,
+}
+
+/// What comes of opening a session, some time later.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Denial>> + Send>>;
+
+/// The gateway's own sessions: kept and renewed by the room that signs people in.
+pub trait OwnSessions: Debug + Send + Sync {
+    /// Opens a session that a handler made, its access token renewed where it is time. May be
+    /// awaited on any runtime, and is bounded in time.
+    ///
+    /// # Errors
+    ///
+    /// `session_unknown`, `session_expired`, and `auth_unavailable` where nobody can say.
+    fn open(&self, handler: HandlerId, id: SessionId, asked: Asked, now: Timestamp) -> Opening;
+
+    /// What does not hold any more.
+    fn revoked(&self) -> &Arc<Revoked>;
 }
 
 /// For configurations that ask nobody.

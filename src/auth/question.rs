@@ -15,7 +15,7 @@ use crate::auth::shown::Shown;
 use crate::auth::verdicts::{VerdictKey, Verdicts};
 use crate::clock::Timestamp;
 use crate::policy::denial::{Code, Denial};
-use crate::policy::identity::{Caller, Identity, IdentityNames};
+use crate::policy::identity::{Bond, Caller, Identity, IdentityNames};
 
 /// Taken off the first moment at which a verdict holds: workers read the clock apart.
 const SLACK: Duration = Duration::from_secs(1);
@@ -46,8 +46,24 @@ impl Learned {
         names: &IdentityNames,
         verdicts: &Verdicts,
     ) -> Arc<Caller> {
-        let bytes = CALLER + 2 * weight_of(&identity);
-        let caller = Arc::new(names.introduce(identity));
+        self.keep_bound(identity, (None, None), names, verdicts)
+    }
+
+    /// The same for a caller who was let in by what can be revoked, and whose app may get a bearer
+    /// token in its place.
+    pub(crate) fn keep_bound(
+        &self,
+        identity: Identity,
+        (bond, bearer): (Option<Bond>, Option<&str>),
+        names: &IdentityNames,
+        verdicts: &Verdicts,
+    ) -> Arc<Caller> {
+        let bytes = CALLER + 2 * weight_of(&identity) + bearer.map_or(0, str::len);
+        let caller = names.introduce(identity).bound(bond);
+        let caller = Arc::new(match bearer {
+            Some(token) => caller.bearing(token),
+            None => caller,
+        });
         let from = self.now.saturating_sub(SLACK);
         verdicts.keep(self.key, Arc::clone(&caller), from, self.until, bytes);
         caller
@@ -95,22 +111,28 @@ impl Question {
             return Err(no_reader());
         };
         let identity = caller.identity();
-        let user = self.user(identity, directory, &carried).await?;
+        let user = self
+            .user(&self.reader, identity, directory, &carried)
+            .await?;
         let until = directory.reusable_until(&user);
         let until = identity.expires_at.map_or(until, |end| end.min(until));
         let whole = people::joined(identity, &user);
-        Ok(self.learn(whole, until))
+        let learned = self.learned(until);
+        let known = (caller.bond(), None);
+        Ok(learned.keep_bound(whole, known, &self.names, &self.verdicts))
     }
 
-    async fn user(
+    /// The user whom `reader` found a credential of.
+    pub(crate) async fn user(
         &self,
+        reader: &Reader,
         identity: &Identity,
         directory: &Directory,
         carried: &Carried,
     ) -> Result<User, Denial> {
         let look = Look::default();
         let user = directory.user(&identity.user, carried, look).await?;
-        let Kind::Token(token) = &self.reader.kind else {
+        let Kind::Token(token) = &reader.kind else {
             return Ok(user);
         };
         if token.check_unrevoked(identity, &user).is_ok() {
@@ -125,12 +147,17 @@ impl Question {
     }
 
     fn learn(&self, identity: Identity, until: Timestamp) -> Arc<Caller> {
-        let learned = Learned {
+        self.learned(until)
+            .keep(identity, &self.names, &self.verdicts)
+    }
+
+    /// Where a verdict is kept, and until when it holds.
+    pub(crate) const fn learned(&self, until: Timestamp) -> Learned {
+        Learned {
             key: self.key,
             now: self.now,
             until,
-        };
-        learned.keep(identity, &self.names, &self.verdicts)
+        }
     }
 }
 

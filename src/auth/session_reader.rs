@@ -140,6 +140,7 @@ impl SessionReader {
             | AuthenticatorKind::ApiKey(_)
             | AuthenticatorKind::Basic(_)
             | AuthenticatorKind::ClientCertificate(_)
+            | AuthenticatorKind::GatewaySession(_)
             | AuthenticatorKind::Forward(_) => return Err("is no session cookie"),
         };
         let remember = login.remember.as_ref();

@@ -8,7 +8,6 @@ use crate::auth::ask::Carried;
 use crate::auth::attempt::Request;
 use crate::auth::authenticators::{Authenticators, Kind, Reader};
 use crate::auth::question::Question;
-use crate::auth::token::{Checked, Keys, Lack, TokenReader};
 use crate::auth::verdicts::VerdictKey;
 use crate::clock::Timestamp;
 
@@ -48,7 +47,8 @@ impl Authenticators {
                     lack,
                 },
             ) => {
-                let checked = self.wait_for_keys(token, &text, lack, now).await;
+                let waited = token.wait(&text, lack, self.verdicts(), self.names(), now);
+                let checked = waited.await;
                 checked_token(token, checked, source, Cow::Borrowed(""), request)
             }
             (Kind::Basic(basic), Pending::Hash(credential)) => {
@@ -66,6 +66,17 @@ impl Authenticators {
                     .flights()
                     .join(key, move || question.about_session(shown, carried));
                 return concluded(looked_up.await, source);
+            }
+            (Kind::Gateway(gateway), Pending::Own { source, id, key }) => {
+                let Some(jwt) = self.readers().get(gateway.settings.auth.0).cloned() else {
+                    return Answer::Absent;
+                };
+                let question = self.question(reader, key, now);
+                let carried = Carried::credentials(request);
+                let looked_up = self
+                    .flights()
+                    .join(key, move || question.of_own_session(id, jwt, carried));
+                return concluded(looked_up.await, Some(source));
             }
             (_, Pending::App { carried, key }) => {
                 let question = self.question(reader, key, now);
@@ -86,8 +97,9 @@ impl Authenticators {
                 | Kind::Basic(_)
                 | Kind::Certificate(_)
                 | Kind::Session(_)
+                | Kind::Gateway(_)
                 | Kind::Forward(_),
-                Pending::Key { .. } | Pending::Hash(_),
+                Pending::Key { .. } | Pending::Hash(_) | Pending::Own { .. },
             ) => Answer::Absent,
         };
         match settled {
@@ -103,24 +115,6 @@ impl Authenticators {
             verdicts: Arc::clone(self.verdicts()),
             key,
             now,
-        }
-    }
-
-    async fn wait_for_keys(
-        &self,
-        reader: &TokenReader,
-        token: &str,
-        lack: Lack,
-        now: Timestamp,
-    ) -> Checked {
-        let Keys::Fetched(jwks) = &reader.keys else {
-            return Checked::Refused(reader.key_unknown(token));
-        };
-        jwks.await_change(lack).await;
-        match reader.check(token, self.verdicts(), self.names(), now) {
-            Checked::Waits(Lack::Set) => Checked::Refused(jwks.unavailable()),
-            Checked::Waits(Lack::Key) => Checked::Refused(reader.key_unknown(token)),
-            decided @ (Checked::Valid { .. } | Checked::Refused(_)) => decided,
         }
     }
 }

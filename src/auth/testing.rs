@@ -48,6 +48,7 @@ pub(crate) fn hs256() -> Jwt {
         },
         csrf_double_submit: false,
         revoke_claim: None,
+        revocable: false,
     }
 }
 

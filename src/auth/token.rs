@@ -6,18 +6,20 @@ use http::Method;
 use subtle::ConstantTimeEq;
 
 use crate::auth::attempt::Request;
-use crate::auth::claims::Rules;
+use crate::auth::claims::{Rules, refuse, seconds};
 use crate::auth::jwks::Jwks;
 use crate::auth::jwt::{self, Unverified};
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, from_pem, secret_problem};
+use crate::auth::ledger::TokenMark;
 use crate::auth::ports::User;
+use crate::auth::revoked::{Revoked, Standing};
 use crate::auth::session::password_digest;
 use crate::auth::verdicts::{Epoch, VerdictKey, Verdicts};
 use crate::auth::{Problem, jwks};
 use crate::clock::Timestamp;
 use crate::config::settings::{Jwt, KeySource, Source};
 use crate::policy::denial::{Challenge, Code, Denial};
-use crate::policy::identity::{Caller, Identity, IdentityNames};
+use crate::policy::identity::{Bond, Caller, Identity, IdentityNames};
 
 /// Bytes that a caller holds beside its claims, about.
 const CALLER: usize = 700;
@@ -39,6 +41,10 @@ pub(crate) struct TokenReader {
     pub(crate) rules: Rules,
     /// A number for these settings and fixed keys.
     pub(crate) epoch: u64,
+    /// What was revoked, where tokens may be.
+    pub(crate) revoked: Option<Arc<Revoked>>,
+    /// The authenticator's name.
+    pub(crate) name: Arc<str>,
 }
 
 /// What came of a token without waiting for anything.
@@ -75,6 +81,100 @@ impl TokenReader {
         names: &IdentityNames,
         now: Timestamp,
     ) -> Checked {
+        let checked = self.check_alone(token, verdicts, names, now);
+        let (Some(revoked), Checked::Valid { caller, .. }) = (&self.revoked, &checked) else {
+            return checked;
+        };
+        match check_standing(revoked, caller) {
+            Ok(()) => checked,
+            Err(denial) => Checked::Refused(denial),
+        }
+    }
+
+    /// Checks a token, waiting for keys where a fetch may bring them.
+    ///
+    /// # Errors
+    ///
+    /// The `token_…` codes, and `auth_unavailable`.
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        verdicts: &Verdicts,
+        names: &IdentityNames,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, Denial> {
+        let checked = match self.check(token, verdicts, names, now) {
+            Checked::Waits(lack) => self.wait(token, lack, verdicts, names, now).await,
+            checked @ (Checked::Valid { .. } | Checked::Refused(_)) => checked,
+        };
+        match checked {
+            Checked::Valid { caller, .. } => Ok(caller),
+            Checked::Refused(denial) => Err(denial),
+            Checked::Waits(_) => Err(self.key_unknown(token)),
+        }
+    }
+
+    /// Waits for keys, and checks once more.
+    pub(crate) async fn wait(
+        &self,
+        token: &str,
+        lack: Lack,
+        verdicts: &Verdicts,
+        names: &IdentityNames,
+        now: Timestamp,
+    ) -> Checked {
+        let Keys::Fetched(jwks) = &self.keys else {
+            return Checked::Refused(self.key_unknown(token));
+        };
+        jwks.await_change(lack).await;
+        match self.check(token, verdicts, names, now) {
+            Checked::Waits(Lack::Set) => Checked::Refused(jwks.unavailable()),
+            Checked::Waits(Lack::Key) => Checked::Refused(self.key_unknown(token)),
+            decided @ (Checked::Valid { .. } | Checked::Refused(_)) => decided,
+        }
+    }
+
+    /// Under which names a token's `jti` is unique: its issuers, else this authenticator.
+    pub(crate) fn issuers(&self) -> Vec<&str> {
+        if self.settings.issuer.is_empty() {
+            return vec![&self.name];
+        }
+        self.settings.issuer.iter().map(String::as_str).collect()
+    }
+
+    /// What a revocation of this token names: its `jti`, or itself where it has none.
+    fn mark(&self, identity: &Identity, token: &str) -> TokenMark {
+        let text = |name| {
+            identity
+                .claims
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+        };
+        let Some(jti) = text("jti") else {
+            return TokenMark::of_token(token.as_bytes());
+        };
+        let issuer = text("iss").filter(|_| !self.settings.issuer.is_empty());
+        TokenMark::of_jti(issuer.unwrap_or(&self.name), jti)
+    }
+
+    /// What a verified token is known by.
+    fn bond(&self, identity: &Identity, token: &str) -> Option<Bond> {
+        self.revoked.as_ref()?;
+        // One that does not say when it was issued is older than everything.
+        let issued = identity.claims.get("iat").and_then(seconds);
+        Some(Bond::Token {
+            mark: *self.mark(identity, token).as_bytes(),
+            issued: issued.unwrap_or(Timestamp::from_unix_seconds(0)),
+        })
+    }
+
+    fn check_alone(
+        &self,
+        token: &str,
+        verdicts: &Verdicts,
+        names: &IdentityNames,
+        now: Timestamp,
+    ) -> Checked {
         // The epoch is read before the keys: a verdict by old keys never stands under a new epoch.
         let key = VerdictKey::of(self.epoch(), token.as_bytes());
         if let Some(caller) = verdicts.recall(&key, now) {
@@ -100,7 +200,8 @@ impl TokenReader {
             Err(denial) => Checked::Refused(denial),
             Ok(verified) => {
                 let until = verified.identity.expires_at.unwrap_or(Timestamp::MAX);
-                let caller = Arc::new(names.introduce(verified.identity));
+                let bond = self.bond(&verified.identity, token);
+                let caller = Arc::new(names.introduce(verified.identity).bound(bond));
                 let bytes = CALLER + 4 * token.len();
                 verdicts.keep(key, Arc::clone(&caller), verified.valid_from, until, bytes);
                 Checked::Valid {
@@ -227,6 +328,20 @@ impl TokenReader {
             }
             Some(_) => refuse("X-CSRF-TOKEN is not the token's `csrf` claim"),
             None => refuse("the token has no `csrf` claim to compare X-CSRF-TOKEN with"),
+        }
+    }
+}
+
+/// Whether a verified token was revoked.
+fn check_standing(revoked: &Revoked, caller: &Caller) -> Result<(), Denial> {
+    match revoked.standing(caller) {
+        Standing::Holds => Ok(()),
+        Standing::Revoked => Err(refuse(Code::TokenRevoked, "the token was revoked")
+            .note("revoked by a sign-out, or by an operator: `portcullis sessions`")),
+        Standing::Unknown => {
+            let detail = "whether the token was revoked cannot be looked up right now";
+            Err(Denial::new(Code::AuthUnavailable, detail)
+                .note("the store of [session] was not read yet, or holds too much"))
         }
     }
 }

@@ -49,6 +49,11 @@ impl VerdictKey {
         Self { epoch, digest }
     }
 
+    /// The key of a credential whose SHA-256 is known.
+    pub(crate) const fn of_digest(epoch: Epoch, digest: [u8; 32]) -> Self {
+        Self { epoch, digest }
+    }
+
     /// The key of a credential of several parts: another division of the same bytes is another
     /// key, and so is every credential in one, none of which begins with a NUL.
     pub(crate) fn of_parts(epoch: Epoch, parts: &[&[u8]]) -> Self {

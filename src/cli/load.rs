@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::config::settings::LedgerHome;
 use crate::config::{self, Loaded, Places, Problem, ProcessEnvironment};
 use crate::gateway::Snapshot;
 use crate::reload;
@@ -42,6 +43,12 @@ pub(super) struct Built {
 /// one, and gives the exit code.
 pub(super) fn gateway(file: &Path, err: &mut dyn Write) -> Result<Built, ExitCode> {
     let mut loaded = configuration(file, err)?;
+    if let Some(sessions) = &mut loaded.settings.sessions
+        && matches!(sessions.home, LedgerHome::File(_))
+    {
+        // The running gateway has the file, and nobody else may open it.
+        sessions.home = LedgerHome::Memory;
+    }
     let warnings = std::mem::take(&mut loaded.warnings);
     let places = loaded.places.clone();
     let metrics = Metrics::new(Log::default(), clock::now());
@@ -66,6 +73,9 @@ pub(super) fn fetching_keys<T>(
         let cancel = CancellationToken::new();
         let keeper = Arc::clone(&gate.authenticators).keep_fresh(cancel.clone());
         let keeper = tokio::spawn(keeper);
+        if let Some(sign_in) = &gate.sign_in {
+            sign_in.only_look().await;
+        }
         let done = work.await;
         cancel.cancel();
         keeper.abort();

@@ -1,5 +1,6 @@
 //! The command line: argv to exit code, one file a command, output through a given writer.
 
+mod admin_call;
 mod ask;
 mod check;
 mod demo;
@@ -11,6 +12,7 @@ mod redact;
 
 mod routes;
 mod run;
+mod sessions;
 mod test;
 mod token;
 mod why;
@@ -83,8 +85,9 @@ enum Command {
     Token(TokenCommand),
     #[command(hide = true)]
     Doctor(Later),
-    #[command(hide = true)]
-    Sessions(Later),
+    /// The gateway's own sessions, and what is revoked, at the running gateway.
+    #[command(subcommand)]
+    Sessions(sessions::Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,7 +131,7 @@ pub fn main(
             token::run(file, &token, &mut std::io::stdin().lock(), out, err)
         }
         Command::Doctor(_) => later("doctor", err),
-        Command::Sessions(_) => later("sessions", err),
+        Command::Sessions(command) => sessions::run(file, &command, out, err),
     }
 }
 

@@ -45,7 +45,8 @@ impl Redact {
                 | AuthenticatorKind::ClientCertificate(_)
                 | AuthenticatorKind::DjangoSession(_)
                 | AuthenticatorKind::FlaskSession(_)
-                | AuthenticatorKind::FlaskCookie(_) => continue,
+                | AuthenticatorKind::FlaskCookie(_)
+                | AuthenticatorKind::GatewaySession(_) => continue,
             };
             for source in sources {
                 match source {

@@ -13,6 +13,7 @@ use crate::secret::Secret;
 mod auth;
 mod redis_home;
 mod sessions;
+mod signin;
 mod upstream;
 
 pub use auth::{
@@ -26,6 +27,7 @@ pub use sessions::{
     FlaskSession, Forward, ForwardIdentity, IdentityHeaders, RememberCookie, SessionIdentity,
     SessionStore, SqlDirectory,
 };
+pub use signin::{GatewaySession, GatewaySessions, LedgerHome, Pointer, RefreshBy, TokenHandler};
 pub use upstream::{
     Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
     UpstreamTls,
@@ -44,6 +46,10 @@ pub struct Settings {
     pub authenticators: Vec<Authenticator>,
     /// `[directory.*]`, in the order of [`DirectoryId`].
     pub directories: Vec<Directory>,
+    /// `[session]`, where something needs it.
+    pub sessions: Option<GatewaySessions>,
+    /// `[token_handler.*]`, in the order of `HandlerId`.
+    pub token_handlers: Vec<TokenHandler>,
     /// `[identity] assertion`.
     pub assertion: Option<Assertion>,
     /// `[log]`.

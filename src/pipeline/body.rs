@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::report::Report;
@@ -26,7 +26,20 @@ enum Kind {
     Empty,
     Full(Bytes),
     App(AnswerBody),
+    /// What was read of an app's body, and the rest of it.
+    Resumed(Bytes, AnswerBody),
     File(FileBody),
+}
+
+/// What came of reading a body whole.
+#[derive(Debug)]
+pub(super) enum Gathered {
+    /// All of it.
+    Whole(Bytes),
+    /// It is larger; the body begins with what was read already.
+    TooLarge(Body),
+    /// It ended before its end.
+    Broken,
 }
 
 impl Body {
@@ -56,6 +69,34 @@ impl Body {
         }
     }
 
+    /// Reads the body to its end, but no more than so many bytes.
+    pub(super) async fn gather(mut self, most: usize) -> Gathered {
+        let mut read = BytesMut::new();
+        loop {
+            let frame = std::future::poll_fn(|cx| self.poll(cx)).await;
+            match frame {
+                None => return Gathered::Whole(read.freeze()),
+                Some(Err(_)) => return Gathered::Broken,
+                Some(Ok(frame)) => {
+                    // Trailers speak of the body as the app sent it.
+                    if let Ok(data) = frame.into_data() {
+                        read.extend_from_slice(&data);
+                    }
+                }
+            }
+            if read.len() > most {
+                let kind = std::mem::replace(&mut self.kind, Kind::Empty);
+                self.kind = match kind {
+                    Kind::App(rest) => Kind::Resumed(read.freeze(), rest),
+                    other @ (Kind::Empty | Kind::Full(_) | Kind::Resumed(..) | Kind::File(_)) => {
+                        other
+                    }
+                };
+                return Gathered::TooLarge(self);
+            }
+        }
+    }
+
     /// A file.
     pub(super) fn file(body: FileBody) -> Self {
         Self {
@@ -79,6 +120,10 @@ impl Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::App(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Resumed(read, body) if read.is_empty() => {
+                Pin::new(body).poll_frame(cx).map_err(Into::into)
+            }
+            Kind::Resumed(read, _) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(read))))),
             Kind::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -109,6 +154,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::App(body) => body.is_end_stream(),
+            Kind::Resumed(read, body) => read.is_empty() && body.is_end_stream(),
             Kind::File(body) => body.is_end_stream(),
         }
     }
@@ -118,6 +164,10 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::App(body) => body.size_hint(),
+            Kind::Resumed(read, body) => match body.size_hint().exact() {
+                Some(left) => SizeHint::with_exact(left + read.len() as u64),
+                None => SizeHint::default(),
+            },
             Kind::File(body) => body.size_hint(),
         }
     }

@@ -64,6 +64,23 @@ pub(super) fn accept(
     Ok((Response::from_parts(head, body), tunnel))
 }
 
+/// Drops the lines that set a cookie of this name: the gateway's own, which no app may plant.
+pub(super) fn drop_cookie(headers: &mut HeaderMap, name: &str) {
+    let sets = |line: &HeaderValue| {
+        let line = line.as_bytes().trim_ascii_start();
+        let rest = line.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.trim_ascii_start().first() == Some(&b'='))
+    };
+    if !headers.get_all(SET_COOKIE).iter().any(sets) {
+        return;
+    }
+    let lines: Vec<_> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+    headers.remove(SET_COOKIE);
+    for line in lines.into_iter().filter(|line| !sets(line)) {
+        headers.append(SET_COOKIE, line);
+    }
+}
+
 fn check_switch(
     headers: &HeaderMap,
     switches: bool,

@@ -11,5 +11,6 @@ mod report;
 pub(crate) mod respond;
 pub mod sealing;
 pub mod serve;
+mod sign_in;
 pub mod socket;
 pub mod trace;

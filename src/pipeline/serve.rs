@@ -1,6 +1,7 @@
 //! Takes one request through the gate, in the order written.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
@@ -15,6 +16,7 @@ use super::look::Look;
 use super::report::{Report, Times};
 use super::respond;
 use super::sealing::Sealing;
+use super::sign_in::{Door, Leaving};
 use super::socket::{self, Becomes, Tunnel};
 use crate::clock::{self, Timestamp};
 use crate::gateway::{Gateway, Snapshot};
@@ -23,6 +25,7 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::headers::{Hygiene, cleanse_answer};
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
+use crate::policy::sign_in::SignInStep;
 use crate::policy::websocket::Opening;
 use crate::upstream::body::{Gate, Inbound, Progress, RequestBody};
 use crate::upstream::client::Terms;
@@ -101,6 +104,17 @@ struct Visit<'a> {
     /// Whether the answer is a preflight's, whose cross-origin headers the rule made whole.
     preflighted: bool,
     interim: Option<PassInterim<'a>>,
+}
+
+/// Where a permitted request goes.
+#[derive(Clone, Copy)]
+struct Way<'a, 'u> {
+    route: &'a Route,
+    forward: &'a Forward,
+    judged: &'a Judged<'u>,
+    permit: &'a Permit,
+    /// Holds the client's body back.
+    gate: Option<&'a Gate>,
 }
 
 /// Answers one request, and tells what its connection becomes with that where it asked for a
@@ -293,9 +307,96 @@ impl<'a> Visit<'a> {
         forward: &Forward,
         judged: &Judged<'_>,
         permit: &Permit,
-        (method, uri, headers): (Method, &http::Uri, HeaderMap),
+        (method, uri, mut headers): (Method, &http::Uri, HeaderMap),
         incoming: ClientBody,
     ) -> Result<Response<Body>, Denial> {
+        let (body, gate) = self.body(route, &headers, incoming);
+        let way = Way {
+            route,
+            forward,
+            judged,
+            permit,
+            gate: gate.as_deref(),
+        };
+        let door = forward.sign_in.as_deref().and_then(|paths| {
+            let path = judged.path.as_ref()?;
+            let (strip, add) = (&forward.strip_prefix, &forward.add_prefix);
+            let seen = path.rewritten(strip.as_deref(), add.as_deref());
+            let step = paths.step(&method, &seen)?;
+            Some((step, Door::of(self.gate, paths.handler, route, judged)?))
+        });
+        let Some((step, door)) = door else {
+            return self.send(&way, (method, uri, headers), body).await;
+        };
+        match step {
+            SignInStep::Login => {
+                let before = door.admit(&method, &mut headers)?;
+                let limit = self.response_limit(forward);
+                let answer = self.send(&way, (method, uri, headers), body).await?;
+                door.welcome(answer, before, limit).await
+            }
+            SignInStep::Refresh => match door.renew(&method, &headers).await? {
+                Some(answer) => Ok(answer),
+                None => self.send(&way, (method, uri, headers), body).await,
+            },
+            SignInStep::Logout => match door.leave(&method, &mut headers, body).await? {
+                Leaving::Ended(body) => {
+                    let answer = self.send(&way, (method, uri, headers), body).await;
+                    Ok(door.farewell(answer))
+                }
+                Leaving::None(body) => {
+                    let has_cookie = door.has_cookie(&headers);
+                    let mut answer = self.send(&way, (method, uri, headers), body).await?;
+                    if has_cookie {
+                        door.take_cookie(answer.headers_mut());
+                    }
+                    Ok(answer)
+                }
+            },
+        }
+    }
+
+    /// The client's body on its way to an app, and what holds it back until the app asks for it.
+    fn body(
+        &mut self,
+        route: &Route,
+        headers: &HeaderMap,
+        incoming: ClientBody,
+    ) -> (RequestBody, Option<Arc<Gate>>) {
+        if incoming.is_end_stream() {
+            return (RequestBody::Empty, None);
+        }
+        let hygiene = Arc::clone(&self.gate.policy.hygiene);
+        let idle = self.gate.settings.server.timeouts.request_body;
+        let mut inbound = Inbound::new(incoming, route.body_limit, idle, hygiene);
+        let gate = headers
+            .contains_key(EXPECT)
+            .then(|| inbound.expect_continue());
+        self.progress = Some(inbound.progress());
+        (RequestBody::Stream(Box::new(inbound)), gate)
+    }
+
+    /// Time to the app's answer.
+    fn response_limit(&self, forward: &Forward) -> Duration {
+        let upstream = self.gate.upstreams.get(forward.upstream);
+        let own = upstream.map_or(Duration::ZERO, |upstream| upstream.response_timeout());
+        forward.timeout.unwrap_or(own)
+    }
+
+    /// Sends a request to the app, and gives its answer.
+    async fn send(
+        &mut self,
+        way: &Way<'_, '_>,
+        request: (Method, &http::Uri, HeaderMap),
+        body: RequestBody,
+    ) -> Result<Response<Body>, Denial> {
+        let Way {
+            route,
+            forward,
+            judged,
+            permit,
+            gate,
+        } = *way;
         let Some(client) = &judged.client else {
             return Err(Denial::new(Code::BadRequest, "the request has no host"));
         };
@@ -303,19 +404,7 @@ impl<'a> Visit<'a> {
             return Err(Denial::new(Code::UpstreamDown, "the app is not configured"));
         };
         let hygiene = &self.gate.policy.hygiene;
-        let idle = self.gate.settings.server.timeouts.request_body;
-        let carrying = self.gate.authenticators.carrying(&headers);
-        let mut gate = None;
-        let body = if incoming.is_end_stream() {
-            RequestBody::Empty
-        } else {
-            let mut inbound = Inbound::new(incoming, route.body_limit, idle, Arc::clone(hygiene));
-            if headers.contains_key(EXPECT) {
-                gate = Some(inbound.expect_continue());
-            }
-            self.progress = Some(inbound.progress());
-            RequestBody::Stream(Box::new(inbound))
-        };
+        let carrying = self.gate.authenticators.carrying(&request.2);
         let sealing = Sealing {
             gate: self.gate,
             route,
@@ -326,11 +415,10 @@ impl<'a> Visit<'a> {
             now: self.now,
         };
         let assertion = sealing.assertion(permit)?;
-        let request = (method, uri, headers);
         let outbound = sealing.seal(request, body, permit, assertion.as_ref())?;
         let write = self.interim;
         let heard = move |status, headers: &HeaderMap| {
-            pass_interim((gate.as_deref(), write), hygiene, status, headers);
+            pass_interim((gate, write), hygiene, status, headers);
         };
         let terms = Terms {
             heard: &heard,
@@ -354,6 +442,9 @@ impl<'a> Visit<'a> {
             (&upstream.cookies, self.now),
         )?;
         self.gate.policy.hygiene.hide_identity(answer.headers_mut());
+        if let Some(name) = &self.gate.policy.session_cookie {
+            inbound::drop_cookie(answer.headers_mut(), name);
+        }
         self.gate
             .authenticators
             .forget(&carrying, Some(client), answer.headers());

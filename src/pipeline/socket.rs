@@ -8,10 +8,12 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use super::judge::Judged;
+use crate::auth::Watch;
 use crate::clock::Timestamp;
 use crate::config::settings::Authenticator;
 use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
+use crate::policy::identity::Bond;
 use crate::policy::requirement::Permit;
 use crate::policy::route::Route;
 use crate::policy::websocket::close::Ending;
@@ -47,6 +49,8 @@ pub struct Tunnel {
     pub idle: Duration,
     /// When the identity ends, and how the socket is closed then.
     pub until: Option<(Timestamp, Ending)>,
+    /// Ready when what let the caller in is revoked, and how the socket is closed then.
+    pub revoked: Option<(Watch, Ending)>,
     /// Counts it while it is open.
     pub held: Held,
 }
@@ -62,6 +66,7 @@ impl Tunnel {
             handover,
             idle: route.websocket.idle,
             until: until(gate, route, permit),
+            revoked: revoked(gate, route, permit),
             held,
         }
     }
@@ -96,6 +101,21 @@ fn taken(handshake: &Handshake) -> Response<Body> {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
     }
     answer
+}
+
+/// What closes a socket when its caller's session or token is revoked; `None` where neither can
+/// be, or it goes on.
+fn revoked(gate: &Snapshot, route: &Route, permit: &Permit) -> Option<(Watch, Ending)> {
+    if !route.websocket.close_on_expiry {
+        return None;
+    }
+    let caller = permit.caller()?;
+    let code = match caller.bond()? {
+        Bond::Session(_) => Code::SessionUnknown,
+        Bond::Token { .. } => Code::TokenRevoked,
+    };
+    let watch = gate.sign_in.as_ref()?.watch(caller)?;
+    Some((watch, Ending::identity(code)))
 }
 
 /// When a socket ends with its caller's identity, and how it is closed then; `None` where it goes

@@ -50,6 +50,28 @@ pub fn check(
     }
 }
 
+/// Checks a request that signs someone in. It needs no cookie to do harm: a page of another site
+/// could sign its visitor in as somebody else, and read later what they did. What shows nothing of
+/// where it comes from passes, because no browser is so silent about an unsafe request.
+///
+/// # Errors
+///
+/// `csrf_failed`, where [`check`] says so of a request that shows where it comes from.
+pub fn check_sign_in(
+    method: &Method,
+    headers: &HeaderMap,
+    client: &Client,
+    cors: Option<&CorsRule>,
+) -> Result<(), Denial> {
+    if [&ORIGIN, &FETCH_SITE]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+    {
+        return check(method, headers, client, cors);
+    }
+    Ok(())
+}
+
 /// RFC 9110 §9.2.1. `TRACE` is not served.
 fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)

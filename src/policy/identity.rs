@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -161,6 +162,7 @@ impl IdentityNames {
         Caller {
             identity,
             headers: headers.into_boxed_slice(),
+            bond: None,
         }
     }
 }
@@ -170,6 +172,21 @@ impl IdentityNames {
 pub struct Caller {
     identity: Identity,
     headers: Box<[(HeaderName, HeaderValue)]>,
+    bond: Option<Bond>,
+}
+
+/// What let a caller in, where that can be revoked: by its hash, and never itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// A token.
+    Token {
+        /// The hash that a revocation of it names.
+        mark: [u8; 32],
+        /// When it was issued.
+        issued: Timestamp,
+    },
+    /// A session of the gateway's own, by the hash that its store knows it by.
+    Session([u8; 32]),
 }
 
 impl Caller {
@@ -177,6 +194,35 @@ impl Caller {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The same, whose app gets a bearer token that the gateway keeps. It takes the place of
+    /// whatever the client sent.
+    #[must_use]
+    pub fn bearing(self, token: &str) -> Self {
+        let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) else {
+            return self;
+        };
+        value.set_sensitive(true);
+        let mut headers = self.headers.into_vec();
+        headers.push((AUTHORIZATION, value));
+        Self {
+            headers: headers.into_boxed_slice(),
+            ..self
+        }
+    }
+
+    /// The same, let in by what can be revoked.
+    #[must_use]
+    pub fn bound(mut self, bond: Option<Bond>) -> Self {
+        self.bond = bond;
+        self
+    }
+
+    /// What let the caller in, where that can be revoked.
+    #[must_use]
+    pub const fn bond(&self) -> Option<Bond> {
+        self.bond
     }
 
     /// The headers that the app gets, each name once.

@@ -24,6 +24,7 @@ pub mod route;
 pub mod routes;
 pub mod security_headers;
 pub mod set_cookie;
+pub mod sign_in;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Policy {
     pub security_headers: security_headers::SecurityHeaders,
     /// The header that carries the request id.
     pub request_id: HeaderName,
+    /// The cookie of the gateway's own sessions, which no app gets and none may set.
+    pub session_cookie: Option<Box<str>>,
     /// `[rate_limit.*]`, in the order of [`limit::LimitId`].
     pub limits: Vec<Arc<limit::RateLimit>>,
     /// Header lines that a request may have.

@@ -12,6 +12,7 @@ use crate::policy::host::HostPattern;
 use crate::policy::limit::LimitId;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::Requirement;
+use crate::policy::sign_in::SignInPaths;
 use crate::policy::websocket::close::Refuse;
 
 /// The place of a route in the configuration, from 0.
@@ -99,6 +100,8 @@ pub struct Forward {
     pub add_prefix: Option<Box<str>>,
     /// Time to the answer's head; the upstream's own where `None`.
     pub timeout: Option<Duration>,
+    /// The app's paths that have to do with tokens that the gateway keeps.
+    pub sign_in: Option<Arc<SignInPaths>>,
 }
 
 /// A folder that is served.

@@ -185,6 +185,9 @@ impl Reloader {
         let cancel = CancellationToken::new();
         let gate = self.gateway.snapshot();
         tokio::spawn(Arc::clone(&gate.authenticators).keep_fresh(cancel.clone()));
+        if let Some(sign_in) = gate.sign_in.clone() {
+            tokio::spawn(sign_in.follow(cancel.clone()));
+        }
         tokio::spawn(gate.ask_again(cancel.clone()));
         let mut current = self
             .background

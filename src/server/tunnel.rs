@@ -4,12 +4,14 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::sockets::Sockets;
+use super::sockets::{Sockets, Summons};
+use crate::auth::Watch;
 use crate::pipeline::socket::{Becomes, Tunnel};
 use crate::policy::websocket::close::Ending;
 use crate::policy::websocket::edge::{FrameEdge, Place};
@@ -40,6 +42,26 @@ where
     }
 }
 
+/// Ready when a socket is to be closed: by what all are told, or because its caller's session or
+/// token was revoked.
+struct Called {
+    summons: Summons,
+    revoked: Option<(Watch, Ending)>,
+}
+
+impl Future for Called {
+    type Output = Ending;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+        if let Some((watch, ending)) = &mut self.revoked
+            && Pin::new(watch).poll(cx).is_ready()
+        {
+            return Poll::Ready(*ending);
+        }
+        Pin::new(&mut self.summons).poll(cx)
+    }
+}
+
 /// Bytes both ways, until either side, the identity or silence ends it.
 fn through<C>(tunnel: Tunnel, client: C, early: Bytes, sockets: &Sockets) -> Rest
 where
@@ -49,12 +71,16 @@ where
         handover,
         idle,
         until,
+        revoked,
         held,
     } = tunnel;
     let terms = Terms {
         idle,
         until,
-        summons: sockets.summons(),
+        summons: Called {
+            summons: sockets.summons(),
+            revoked,
+        },
     };
     let running = handover.run(client, early, terms);
     Box::pin(async move {

@@ -11,10 +11,11 @@ use super::pool::Pool;
 use super::redis::Line;
 use super::sessions::{Cache, DJANGO, FLASK, Sessions, Table};
 use super::sql::Query;
-use super::{StoreProblem, Stores};
+use super::{StoreProblem, Stores, ledger};
+use crate::auth::ledger::SharedLedger;
 use crate::config::settings::{
-    Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
-    DjangoBackend, DjangoSession, SessionStore, Settings,
+    self, Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
+    DjangoBackend, DjangoSession, LedgerHome, SessionStore, Settings,
 };
 use crate::secret::Secret;
 
@@ -28,7 +29,8 @@ pub fn assemble(
     settings: &Settings,
     previous: Option<&Stores>,
 ) -> Result<Stores, Vec<StoreProblem>> {
-    if !settings.authenticators.iter().any(asks) && settings.directories.is_empty() {
+    let asks_nobody = !settings.authenticators.iter().any(asks) && settings.directories.is_empty();
+    if asks_nobody && settings.sessions.is_none() {
         return Ok(Stores::default());
     }
     let before = previous.and_then(|stores| stores.engine.clone());
@@ -46,10 +48,12 @@ pub fn assemble(
     let sessions = authenticators.map(|one| builder.sessions(one)).collect();
     let directories = settings.directories.iter();
     let directories = directories.map(|one| builder.directory(one)).collect();
+    let ledger = builder.ledger(settings.sessions.as_ref());
     if !builder.problems.is_empty() {
         return Err(builder.problems);
     }
     Ok(Stores {
+        ledger,
         sessions,
         directories,
         pools: builder.pools.iter().map(Arc::downgrade).collect(),
@@ -73,7 +77,8 @@ fn asks(authenticator: &Authenticator) -> bool {
         | AuthenticatorKind::ApiKey(_)
         | AuthenticatorKind::Basic(_)
         | AuthenticatorKind::ClientCertificate(_)
-        | AuthenticatorKind::FlaskCookie(_) => false,
+        | AuthenticatorKind::FlaskCookie(_)
+        | AuthenticatorKind::GatewaySession(_) => false,
     }
 }
 
@@ -93,6 +98,25 @@ impl<'p> Builder<'p> {
             pools: Vec::new(),
             lines: Vec::new(),
             problems: Vec::new(),
+        }
+    }
+
+    /// Where the gateway keeps its own sessions; the one of before where it is the same.
+    fn ledger(
+        &mut self,
+        sessions: Option<&settings::GatewaySessions>,
+    ) -> Option<(LedgerHome, SharedLedger)> {
+        let home = &sessions?.home;
+        let before = self.previous.and_then(|stores| stores.ledger.clone());
+        if let Some(same) = before.filter(|(before, _)| before == home) {
+            return Some(same);
+        }
+        match ledger::open(home) {
+            Ok(ledger) => Some((home.clone(), ledger)),
+            Err(wrong) => {
+                self.problems.push(wrong);
+                None
+            }
         }
     }
 
@@ -124,6 +148,7 @@ impl<'p> Builder<'p> {
             | AuthenticatorKind::Basic(_)
             | AuthenticatorKind::ClientCertificate(_)
             | AuthenticatorKind::FlaskCookie(_)
+            | AuthenticatorKind::GatewaySession(_)
             | AuthenticatorKind::Forward(_) => return None,
         };
         Some(Arc::new(sessions))

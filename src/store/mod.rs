@@ -40,8 +40,10 @@ use self::engine::Engine;
 use self::pool::Pool;
 use self::redis::Line;
 use self::sessions::Sessions;
+use crate::auth::ledger::{SessionKey, SharedLedger};
 use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
-use crate::config::settings::DirectoryId;
+use crate::clock;
+use crate::config::settings::{DirectoryId, LedgerHome};
 
 /// A session key that no app ever gives out: it is too long for Django and no token of Flask-Session.
 const NOBODY: &str = "portcullis.asks.whether.anyone.is.there";
@@ -67,6 +69,8 @@ pub struct Stores {
     /// To carry over to the next configuration; they live as long as who asks them.
     pools: Vec<Weak<Pool>>,
     lines: Vec<Weak<Line>>,
+    /// Where the gateway keeps its own sessions.
+    ledger: Option<(LedgerHome, SharedLedger)>,
 }
 
 impl Stores {
@@ -84,14 +88,22 @@ impl Stores {
         Some(found)
     }
 
+    /// Where the gateway keeps its own sessions.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&SharedLedger> {
+        self.ledger.as_ref().map(|(_, ledger)| ledger)
+    }
+
     /// How all stores stand: those of sessions, then directories, in the order of the settings.
     #[must_use]
     pub fn statuses(&self) -> Vec<StoreStatus> {
         let sessions = self.sessions.iter().flatten();
         let directories = self.directories.iter().flatten();
         let sessions = sessions.map(|one| one.tally().status());
+        let ledger = self.ledger().map(|ledger| ledger.status());
         sessions
             .chain(directories.map(|one| one.tally().status()))
+            .chain(ledger)
             .collect()
     }
 
@@ -108,6 +120,12 @@ impl Stores {
             if one.status().problem.is_some() {
                 let _ = one.find("0", true).await;
             }
+        }
+        if let Some(ledger) = self.ledger()
+            && ledger.status().problem.is_some()
+        {
+            let nobody = SessionKey::from_bytes([0; 32]);
+            let _ = ledger.load(nobody, clock::now()).await;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::telemetry::cells::Observed;
 use crate::telemetry::metrics::{Door, Refused, Shared};
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
-use crate::telemetry::reading::{LimitReading, Reading, StoreReading};
+use crate::telemetry::reading::{LimitReading, Reading, SessionsReading, StoreReading};
 use crate::telemetry::tables::{RouteMetrics, Tables};
 
 /// Collects everything of [`names::ALL`].
@@ -327,6 +327,7 @@ fn reading(page: &mut Page, reading: &Reading) {
     jwks(&names::JWKS_FAILURES, &|set| Some(set.failures.float()));
     jwks(&names::JWKS_KEYS, &|set| Some(set.keys.float()));
     stores(page, &reading.stores);
+    sessions(page, reading.sessions);
     limits(page, &reading.limits);
     page.add(&names::CERTIFICATE_NOT_AFTER, |samples| {
         for certificate in &reading.certificates {
@@ -353,6 +354,20 @@ fn stores(page: &mut Page, stores: &[StoreReading]) {
         for store in stores {
             samples.add(&[&store.name], store.problem.is_none());
         }
+    });
+}
+
+/// The gateway's own sessions.
+fn sessions(page: &mut Page, sessions: Option<SessionsReading>) {
+    let Some(sessions) = sessions else {
+        return;
+    };
+    page.one(&names::SESSIONS_BEGUN, sessions.begun);
+    page.one(&names::SESSIONS_ENDED, sessions.ended);
+    page.add(&names::SESSION_RENEWALS, |samples| {
+        samples.add(&["renewed"], sessions.renewed);
+        samples.add(&["refused"], sessions.refused);
+        samples.add(&["failed"], sessions.failed);
     });
 }
 
@@ -453,6 +468,13 @@ mod tests {
                     names: vec!["app.example.com".to_owned()],
                     not_after: Timestamp::from_unix_seconds(1_800_000_000),
                 }],
+                sessions: Some(SessionsReading {
+                    begun: 3,
+                    ended: 2,
+                    renewed: 5,
+                    refused: 1,
+                    failed: 4,
+                }),
                 stores: vec![StoreReading {
                     name: "directory.edms".into(),
                     kind: "postgres",
@@ -560,6 +582,10 @@ mod tests {
             r#"portcullis_store_questions_total{store="directory.edms",outcome="failed"} 1"#,
             r#"portcullis_store_seconds_total{store="directory.edms"} 1.5"#,
             r#"portcullis_store_up{store="directory.edms"} 0"#,
+            "portcullis_sessions_begun_total 3",
+            "portcullis_sessions_ended_total 2",
+            r#"portcullis_session_renewals_total{outcome="renewed"} 5"#,
+            r#"portcullis_session_renewals_total{outcome="failed"} 4"#,
             r#"portcullis_rate_limited_total{limit="login"} 5"#,
             r#"portcullis_rate_limit_accounts{limit="login"} 12"#,
             r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
@@ -596,6 +622,7 @@ mod tests {
                 "_jwks_",
                 "_certificate_",
                 "_store_",
+                "_session",
                 "_rate_limit",
             ];
             let histogram = metric.kind == Kind::Histogram;

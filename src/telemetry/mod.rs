@@ -32,7 +32,7 @@ pub use log::{Log, LogGuard};
 pub use metrics::{Door, Held, Metrics, Refused, RouteCounts};
 pub use reading::{
     CertificateReading, JwksReading, LimitReading, Probe, Reading, ServerCounters, ServerCounts,
-    ServerReading, StoreReading,
+    ServerReading, SessionsReading, StoreReading,
 };
 pub use refusals::{Refusal, Refusals};
 pub use secret_watch::{SecretChange, SecretWatch};

@@ -119,6 +119,13 @@ metrics! {
     STORE_UP = Gauge "portcullis_store_up" ["store"] "boolean"
         "1 while the store answered its last question.";
 
+    SESSIONS_BEGUN = Counter "portcullis_sessions_begun_total" [] "sessions"
+        "The gateway's own sessions that began.";
+    SESSIONS_ENDED = Counter "portcullis_sessions_ended_total" [] "sessions"
+        "The gateway's own sessions that were ended: by a sign-out, another sign-in, a refused renewal or an operator.";
+    SESSION_RENEWALS = Counter "portcullis_session_renewals_total" ["outcome"] "renewals"
+        "Renewals of access tokens that are kept in sessions, by outcome (renewed, refused, failed).";
+
     RATE_LIMITED = Counter "portcullis_rate_limited_total" ["limit"] "requests"
         "Requests that were over a rate limit: refused, or passed over on a route that only observes.";
     RATE_LIMIT_ACCOUNTS = Gauge "portcullis_rate_limit_accounts" ["limit"] "accounts"

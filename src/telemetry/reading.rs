@@ -25,6 +25,8 @@ pub struct Reading {
     pub certificates: Vec<CertificateReading>,
     /// Every store of sessions and users.
     pub stores: Vec<StoreReading>,
+    /// The gateway's own sessions, where it keeps any.
+    pub sessions: Option<SessionsReading>,
     /// Every rate limit.
     pub limits: Vec<LimitReading>,
     /// Verdicts about credentials that are remembered.
@@ -132,6 +134,21 @@ pub struct StoreReading {
     /// What was wrong with the last question, if something was. Makes the gateway unready: a store
     /// with a problem is asked again without requests, or it would keep away those that could clear it.
     pub problem: Option<String>,
+}
+
+/// What became of the gateway's own sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionsReading {
+    /// That began.
+    pub begun: u64,
+    /// That were ended.
+    pub ended: u64,
+    /// Renewals that brought a new access token.
+    pub renewed: u64,
+    /// Renewals that the app refused.
+    pub refused: u64,
+    /// Renewals that came to nothing.
+    pub failed: u64,
 }
 
 /// One rate limit.

@@ -33,6 +33,8 @@ pub enum RequestBody {
     Empty,
     /// The client's, as it comes.
     Stream(Box<Inbound>),
+    /// One that the gateway made.
+    Whole(Bytes),
 }
 
 /// Why an [`Inbound`] body ended early, told to whoever waits for the answer.
@@ -251,6 +253,8 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Stream(inbound) => inbound.poll(cx),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
     }
 
@@ -258,6 +262,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Stream(inbound) => inbound.incoming.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
         }
     }
 
@@ -265,6 +270,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream(inbound) => inbound.incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

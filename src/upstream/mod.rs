@@ -3,6 +3,7 @@
 pub mod balance;
 pub mod body;
 pub mod client;
+mod errand;
 pub mod error;
 mod exchange;
 mod http1;

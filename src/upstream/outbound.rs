@@ -98,6 +98,9 @@ impl<'a> Outbound<'a> {
             websocket::strip_bearer(&mut headers);
         }
         let sticky = take_cookie(&mut headers, STICKY_COOKIE);
+        if let Some(name) = &facts.policy.session_cookie {
+            take_cookie(&mut headers, name);
+        }
         for refused in facts.refused {
             match refused {
                 Refused::Header(name) => drop(headers.remove(*name)),
@@ -214,32 +217,33 @@ fn target(uri: &Uri, facts: &Facts<'_, '_>) -> Uri {
     PathAndQuery::try_from(text).map_or_else(|_| Uri::from_static("/"), Uri::from)
 }
 
-/// Takes one cookie out of the `Cookie` header and gives its value.
+/// Takes one cookie out of the `Cookie` header and gives its value. Works on bytes: another
+/// cookie's odd ones must not keep this one in.
 fn take_cookie(headers: &mut HeaderMap, name: &str) -> Option<Box<str>> {
-    let text = headers.get(COOKIE)?.to_str().ok()?;
-    let is_it = |pair: &str| {
-        pair.trim()
-            .split_once('=')
-            .is_some_and(|(have, _)| have == name)
+    let line = headers.get(COOKIE)?.as_bytes();
+    memchr::memmem::find(line, name.as_bytes())?;
+    let is_it = |pair: &&[u8]| {
+        let equals = pair.iter().position(|byte| *byte == b'=');
+        let have = equals.and_then(|at| pair.get(..at)).unwrap_or(pair);
+        have.trim_ascii() == name.as_bytes()
     };
-    if !text.contains(name) || !text.split(';').any(is_it) {
-        return None;
-    }
-    let value = text
-        .split(';')
-        .find(|pair| is_it(pair))
-        .and_then(|pair| pair.split_once('='))
-        .map(|(_, value)| Box::from(value.trim()));
-    let rest: Vec<_> = text
-        .split(';')
-        .map(str::trim)
+    let pairs = || line.split(|byte| *byte == b';');
+    let held = pairs().find(is_it)?;
+    let value = held
+        .splitn(2, |byte| *byte == b'=')
+        .nth(1)
+        .unwrap_or_default();
+    let value = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
+    let value = Box::from(value);
+    let rest: Vec<_> = pairs()
         .filter(|pair| !is_it(pair))
+        .map(<[u8]>::trim_ascii)
         .collect();
-    match HeaderValue::try_from(rest.join("; ")) {
+    match HeaderValue::from_bytes(&rest.join(&b"; "[..])) {
         Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
         Ok(_) | Err(_) => drop(headers.remove(COOKIE)),
     }
-    value
+    Some(value)
 }
 
 #[cfg(test)]
@@ -261,5 +265,14 @@ mod tests {
         headers.insert(COOKIE, HeaderValue::from_static("portcullis-server=s2"));
         take_cookie(&mut headers, STICKY_COOKIE);
         assert!(headers.get(COOKIE).is_none());
+    }
+
+    #[test]
+    fn odd_bytes_of_another_cookie_do_not_keep_it_in() {
+        let mut headers = HeaderMap::new();
+        let line = HeaderValue::from_bytes(b"a=\xe9; portcullis-server=s2").unwrap();
+        headers.insert(COOKIE, line);
+        take_cookie(&mut headers, STICKY_COOKIE);
+        assert_eq!(headers.get(COOKIE).unwrap().as_bytes(), b"a=\xe9");
     }
 }

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import struct
-import threading
 import time
 from socket import SO_LINGER, SOL_SOCKET
 
@@ -17,12 +16,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close, Frame, Opcode
 from websockets.sync.client import connect
-from websockets.sync.server import serve
 
 from harness.http2 import Http2Client
 from harness.ports import wait_for
 from harness.tokens import simplejwt
-from harness.upstreams import Listener, RawUpstream, WebSocketEcho
+from harness.upstreams import Listener, MessageEcho, RawUpstream, WebSocketEcho
 from security.h2wire import H2, head
 
 TOML = """
@@ -175,28 +173,6 @@ class Breaks(WebSocketEcho):
         super().serve(Once())
 
 
-class Echo:
-    """An app by the library `websockets`: sends every message back, and keeps handshakes and how sockets ended."""
-
-    def __init__(self):
-        self.handshakes, self.ends = [], []
-        self.server = serve(self.handle, "127.0.0.1", 0, compression=None)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server.socket.getsockname()[1]}"
-
-    def handle(self, socket):
-        self.handshakes.append(socket.request)
-        try:
-            for message in socket:
-                socket.send(message)
-        except ConnectionClosed:
-            pass
-        self.ends.append((socket.close_code, socket.close_reason))
-
-
 class RawEcho(WebSocketEcho):
     """Sends every byte back as it came, and counts connections that have ended."""
 
@@ -211,7 +187,7 @@ class RawEcho(WebSocketEcho):
 
 @pytest.fixture(scope="module")
 def echo():
-    echo = Echo()
+    echo = MessageEcho()
     yield echo
     echo.server.shutdown()
 

@@ -63,7 +63,7 @@ fn put_files(vector: &Value, folder: &Path) {
 async fn user(rig: &Rig, vector: &Value) -> Result<String, String> {
     let stores = rig.stores();
     let names = IdentityNames::default();
-    let all = Authenticators::assemble(&rig.settings, &names, &stores, None).unwrap();
+    let all = Authenticators::assemble(&rig.settings, &names, &stores, None, None).unwrap();
     let AuthenticatorKind::DjangoSession(_) = &rig.settings.authenticators[0].kind else {
         return asked(&all, "session", vector).await;
     };

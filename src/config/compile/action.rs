@@ -52,6 +52,7 @@ pub(super) fn compile(
             strip_prefix,
             add_prefix,
             timeout,
+            sign_in: None,
         }));
     }
     if let Some(raw) = parts.respond {

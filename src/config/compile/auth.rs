@@ -2,6 +2,7 @@
 
 use super::context::{Context, check_table_name};
 use super::directory::Directories;
+use super::signin::Handlers;
 use super::{api_key, django, flask, forward, jwt};
 use crate::config::node::quote;
 use crate::config::problem::{Problem, nearest};
@@ -18,13 +19,20 @@ pub(super) fn compile(
     raw: Named<Auth>,
     tls: &Tls,
     directories: &Directories,
+    (handlers, cookie): (&Handlers, &str),
     cx: &mut Context<'_>,
 ) -> Vec<Authenticator> {
     let mut list = Vec::with_capacity(raw.0.len());
     for (name, At { key, value }) in raw.0 {
         check_table_name(&name, &key, cx);
         let directory = directory(&key, &value, directories, cx);
-        list.extend(kind(&key, value, tls, cx).map(|kind| Authenticator {
+        let kind = if let Auth::GatewaySession(raw) = value {
+            let reader = handlers.reader(&key, raw, cookie, cx);
+            reader.map(AuthenticatorKind::GatewaySession)
+        } else {
+            kind(&key, value, tls, cx)
+        };
+        list.extend(kind.map(|kind| Authenticator {
             name: name.into(),
             kind,
             directory,
@@ -53,7 +61,7 @@ fn kind(key: &str, raw: Auth, tls: &Tls, cx: &mut Context<'_>) -> Option<Authent
         Auth::Forward(raw) => {
             AuthenticatorKind::Forward(Box::new(forward::compile(key, *raw, cx)?))
         }
-        Auth::Unknown => return None,
+        Auth::GatewaySession(_) | Auth::Unknown => return None,
     })
 }
 
@@ -97,6 +105,7 @@ fn password_need(raw: &Auth) -> Option<&'static str> {
         | Auth::FlaskSession(_)
         | Auth::FlaskCookie(_)
         | Auth::Forward(_)
+        | Auth::GatewaySession(_)
         | Auth::Unknown => None,
     }
 }

@@ -151,6 +151,7 @@ pub(super) fn compile(key: &str, raw: auth::Jwt, cx: &mut Context<'_>) -> Option
         identity: identity(raw.identity.map(|map| map.value), preset.user, cx),
         csrf_double_submit: preset.double_submit,
         revoke_claim: super::session::path(raw.revoke_claim, cx),
+        revocable: raw.revocable.is_some_and(|revocable| revocable.value),
     };
     Some(jwt)
 }

@@ -24,6 +24,7 @@ mod route;
 mod security_headers;
 mod server;
 mod session;
+mod signin;
 mod template;
 mod tls;
 mod upstream;
@@ -98,7 +99,13 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         owned,
         body_limit: server.as_ref().map_or(0, |server| server.body_limit),
     };
-    let routes = route::compile(raw.route, &around, cx);
+    let readers = signin::Readers::of(&auth);
+    let token_handlers = table(raw.token_handler);
+    let needs_sessions = signin::needs_sessions(&auth) || !token_handlers.0.is_empty();
+    let sessions = signin::sessions(raw.session, needs_sessions, cx);
+    let handlers = signin::Handlers::compile(token_handlers, &upstream_names, &readers, cx);
+    let mut routes = route::compile(raw.route, &around, cx);
+    handlers.mark(&mut routes);
     let hosts = hosts(&routes);
     let tls = tls::compile(
         raw.tls,
@@ -107,7 +114,8 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         cx,
     );
     let directories = directory::compile(table(raw.directory), cx);
-    let authenticators = auth::compile(auth, &tls, &directories, cx);
+    let cookie = sessions.as_ref().map_or("", |sessions| &sessions.cookie);
+    let authenticators = auth::compile(auth, &tls, &directories, (&handlers, cookie), cx);
     check_sources(&authenticators, &identity, cx);
     let expectations = expect::compile(raw.expect, &upstream_names, &auth_names, cx);
     let security_headers = security_headers::compile(raw.security_headers, cx);
@@ -125,6 +133,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         trusted_proxies: TrustedProxies::new(server.trusted),
         security_headers,
         request_id: server.request_id,
+        session_cookie: sessions.as_ref().map(|sessions| sessions.cookie.clone()),
         // One that is wrong is noted, and then nothing of all this is used.
         limits: limits.into_iter().filter_map(|(_, limit)| limit).collect(),
         header_count: server.header_count,
@@ -136,6 +145,8 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         upstreams,
         authenticators,
         directories: directories.list,
+        sessions,
+        token_handlers: handlers.into_list(),
         assertion,
         log,
         admin,
@@ -175,7 +186,8 @@ fn header_sources(auth: &Authenticator) -> Vec<&HeaderName> {
         | AuthenticatorKind::ClientCertificate(_)
         | AuthenticatorKind::DjangoSession(_)
         | AuthenticatorKind::FlaskSession(_)
-        | AuthenticatorKind::FlaskCookie(_) => &[],
+        | AuthenticatorKind::FlaskCookie(_)
+        | AuthenticatorKind::GatewaySession(_) => &[],
     };
     let headers = sources.iter().filter_map(|source| match source {
         Source::Header(name) => Some(name),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::decode::{At, Decode, Table, not_yet, table, wrong_type};
 use super::session::{DjangoSession, FlaskCookie, FlaskSession, Forward};
 use super::shapes::{Named, Secrets, StringOrStrings, Strings};
+use super::signin::GatewaySession;
 use crate::config::node::{Data, Node, quote};
 use crate::config::problem::{Problem, Problems, nearest};
 
@@ -18,13 +19,14 @@ const TYPES: &[&str] = &[
     "flask-session",
     "flask-cookie",
     "forward",
+    "gateway-session",
     "api-key",
     "basic",
     "client-certificate",
 ];
 
 /// The types that come later.
-const LATER: &[&str] = &["gateway-session", "oidc"];
+const LATER: &[&str] = &["oidc"];
 
 /// `[auth.NAME]`.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(in crate::config) enum Auth {
     FlaskSession(Box<FlaskSession>),
     FlaskCookie(Box<FlaskCookie>),
     Forward(Box<Forward>),
+    GatewaySession(GatewaySession),
     /// The type is wrong, and that is noted; the name is known nevertheless.
     Unknown,
 }
@@ -58,10 +61,10 @@ table! {
         sources: Strings,
         identity: IdentityMap,
         revoke_claim: String,
+        revocable: bool,
         directory: String,
     }
     also { "type" }
-    later { "revocable" }
 }
 
 table! {
@@ -140,6 +143,7 @@ impl Decode for Auth {
             "forward" => {
                 Decode::decode(node, key, problems).map(|raw| Self::Forward(Box::new(raw)))
             }
+            "gateway-session" => Decode::decode(node, key, problems).map(Self::GatewaySession),
             other => {
                 problems.error(wrong_kind(key, other, "authenticator", TYPES, LATER));
                 Some(Self::Unknown)
@@ -160,7 +164,8 @@ impl Auth {
             Self::FlaskSession(raw) => raw.directory.as_ref(),
             Self::FlaskCookie(raw) => raw.directory.as_ref(),
             Self::Forward(raw) => raw.directory.as_ref(),
-            Self::Unknown => None,
+            // Its users are looked up as its jwt authenticator does.
+            Self::GatewaySession(_) | Self::Unknown => None,
         }
     }
 }

@@ -10,6 +10,7 @@ pub(super) mod doors;
 pub(super) mod route;
 pub(super) mod session;
 pub(super) mod shapes;
+pub(super) mod signin;
 
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) const TABLES: &[&str] = &[
     "cors",
     "rate_limit",
     "identity",
+    "session",
+    "token_handler",
     "route",
     "expect",
     "security_headers",
@@ -48,13 +51,15 @@ table! {
         cors: Named<Cors>,
         rate_limit: Named<RateLimit>,
         identity: Identity,
+        session: signin::Session,
+        token_handler: Named<signin::TokenHandler>,
         route: Vec<At<route::Route>>,
         expect: Vec<At<Expect>>,
         security_headers: SecurityHeaders,
         log: Log,
         admin: Admin,
     }
-    later { "session", "token_handler", "tracing" }
+    later { "tracing" }
 }
 
 table! {

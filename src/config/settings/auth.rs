@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::Value;
 
-use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward};
+use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward, GatewaySession};
 use crate::policy::denial::Code;
 use crate::secret::Secret;
 
@@ -35,6 +35,7 @@ impl Authenticator {
             | AuthenticatorKind::DjangoSession(_)
             | AuthenticatorKind::FlaskSession(_)
             | AuthenticatorKind::FlaskCookie(_)
+            | AuthenticatorKind::GatewaySession(_)
             | AuthenticatorKind::Forward(_) => &[],
         }
     }
@@ -45,7 +46,8 @@ impl Authenticator {
         match &self.kind {
             AuthenticatorKind::DjangoSession(_)
             | AuthenticatorKind::FlaskSession(_)
-            | AuthenticatorKind::FlaskCookie(_) => Code::SessionExpired,
+            | AuthenticatorKind::FlaskCookie(_)
+            | AuthenticatorKind::GatewaySession(_) => Code::SessionExpired,
             AuthenticatorKind::Jwt(_)
             | AuthenticatorKind::ApiKey(_)
             | AuthenticatorKind::Basic(_)
@@ -74,6 +76,8 @@ pub enum AuthenticatorKind {
     FlaskCookie(Box<FlaskCookie>),
     /// `type = "forward"`.
     Forward(Box<Forward>),
+    /// `type = "gateway-session"`.
+    GatewaySession(GatewaySession),
 }
 
 /// `type = "jwt"`, with its preset applied.
@@ -103,6 +107,8 @@ pub struct Jwt {
     /// app sets `CHECK_REVOKE_TOKEN` (SimpleJWT's `utils.py: get_md5_hash_password`). Wants a
     /// directory of type `django`.
     pub revoke_claim: Option<String>,
+    /// Whether a token may be revoked: by its `jti`, or itself where it has none.
+    pub revocable: bool,
 }
 
 /// A signature algorithm of RFC 7518 or RFC 8037.

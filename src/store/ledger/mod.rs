@@ -32,10 +32,27 @@ use crate::auth::ledger::{
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
-use crate::config::settings::{Database, DatabaseKind, RedisHome, RedisNode, RedisPlace};
+use crate::config::settings::{
+    Database, DatabaseKind, LedgerHome, RedisHome, RedisNode, RedisPlace,
+};
 
 /// Between two sweeps of a home that does not drop by itself what is over.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// Opens the home that `[session]` names.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do.
+pub fn open(home: &LedgerHome) -> Result<SharedLedger, StoreProblem> {
+    let started = |error: std::io::Error| problem("session.store", &error);
+    match home {
+        LedgerHome::Memory => in_memory().map_err(started),
+        LedgerHome::File(path) => in_file(path),
+        LedgerHome::Redis(redis) => in_redis(redis).map_err(started),
+        LedgerHome::Postgres(database) => in_postgres(database),
+    }
+}
 
 /// Sessions in memory: for tests, and where a restart may sign everyone out.
 ///

@@ -399,7 +399,7 @@ fn framing(body: &RequestBody, method: &Method) -> Framing {
             Method::POST | Method::PUT | Method::PATCH => Framing::Length(0),
             _ => Framing::None,
         },
-        RequestBody::Stream(_) => body
+        RequestBody::Stream(_) | RequestBody::Whole(_) => body
             .size_hint()
             .exact()
             .map_or(Framing::Chunked, Framing::Length),

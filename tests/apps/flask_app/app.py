@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from datetime import timedelta
 
 from flask import Flask, Response, jsonify, request
 from flask_jwt_extended import (
@@ -24,8 +25,17 @@ app.config.update(
     JWT_TOKEN_LOCATION=["headers", "cookies"],
     JWT_COOKIE_CSRF_PROTECT=True,
     JWT_COOKIE_SAMESITE="Lax",
+    JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=int(os.environ.get("ACCESS_SECONDS", "900"))),
 )
-JWTManager(app)
+jwt = JWTManager(app)
+signed_out = set()
+
+
+@jwt.token_in_blocklist_loader
+def is_signed_out(_header, payload):
+    """As the extension's documentation shows, but in memory."""
+    return payload["jti"] in signed_out
+
 
 ROLES = {"hana": ["host"], "tara": ["technician"], "sina": ["supervisor", "staff"]}
 
@@ -61,6 +71,22 @@ def login_cookie():
     set_access_cookies(answer, create_access_token(name, additional_claims=claims))
     set_refresh_cookies(answer, create_refresh_token(name, additional_claims=claims))
     return answer
+
+
+@app.post("/refresh")
+@jwt_required(refresh=True)
+def refresh():
+    """A new access token for a refresh token."""
+    name = get_jwt_identity()
+    return jsonify(access_token=create_access_token(name, additional_claims={"roles": ROLES[name]}))
+
+
+@app.delete("/token")
+@jwt_required()
+def end_token():
+    """Ends the access token."""
+    signed_out.add(get_jwt()["jti"])
+    return jsonify(msg="Access token revoked")
 
 
 @app.post("/logout")

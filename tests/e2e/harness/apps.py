@@ -17,6 +17,10 @@ FLASK_SECRET_KEY = "flask-test-key-that-is-long-enough-0123456789abcdefghijklmno
 SECRETS = {"DJANGO_SECRET_KEY": DJANGO_SECRET_KEY, "FLASK_SECRET_KEY": FLASK_SECRET_KEY}
 
 
+# Has gunicorn write a line for each request.
+ACCESS_LOG = ("--access-logfile", "-")
+
+
 class App:
     """A gunicorn with one of the apps: `url` (no slash at its end), `address` (host:port), `socket` (a unix socket)."""
 
@@ -64,6 +68,10 @@ class App:
         except httpx.TransportError:
             return False
 
+    def asked(self, words):
+        """How often a request was answered, such as `POST /login`; for an app started with `ACCESS_LOG`."""
+        return self.log().count(f'"{words} HTTP/')
+
     def log(self):
         """All that gunicorn and the app have written."""
         return self._log.read_text(errors="replace")
@@ -87,15 +95,17 @@ class App:
 class DjangoApp(App):
     """The Django app with a fresh database and the three users `hana` (host), `tara` (technician), `sina` (supervisor)."""
 
-    def __init__(self, folder):
-        env = {"DJANGO_DATABASE": str(Path(folder) / "db.sqlite3"), "DJANGO_SETTINGS_MODULE": "project.settings"}
+    def __init__(self, folder, args=(), **env):
+        env = {
+            "DJANGO_DATABASE": str(Path(folder) / "db.sqlite3"), "DJANGO_SETTINGS_MODULE": "project.settings", **env,
+        }  # fmt: skip
         for command in (["migrate", "-v0"], ["make_users"]):
             subprocess.run(
                 [sys.executable, "manage.py", *command],
                 cwd=APPS / "django_app", env={**os.environ, **SECRETS, **env, "PYTHONDONTWRITEBYTECODE": "1"},
                 check=True, timeout=60,
             )  # fmt: skip
-        super().__init__("django_app", "project.wsgi:application", folder, env)
+        super().__init__("django_app", "project.wsgi:application", folder, env, args)
 
     def tokens(self, user, path="/api/token/"):
         """`{access, refresh}` from SimpleJWT's own view; from `/api/login/` with a `roles` claim."""
@@ -111,8 +121,8 @@ class DjangoApp(App):
 class FlaskApp(App):
     """The Flask app; the same three names sign in. `secret` is its `SECRET_KEY`, where not the usual one."""
 
-    def __init__(self, folder, secret=FLASK_SECRET_KEY):
-        super().__init__("flask_app", "app:app", folder, {"FLASK_SECRET_KEY": secret})
+    def __init__(self, folder, secret=FLASK_SECRET_KEY, args=(), **env):
+        super().__init__("flask_app", "app:app", folder, {"FLASK_SECRET_KEY": secret, **env}, args)
 
     def tokens(self, user):
         """`{access_token, refresh_token}`."""

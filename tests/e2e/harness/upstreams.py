@@ -10,6 +10,9 @@ import ssl
 import threading
 import time
 
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
 
@@ -199,6 +202,28 @@ class WebSocketEcho(Listener):
         )
         while block := connection.recv(65536):
             connection.sendall(block)
+
+
+class MessageEcho:
+    """An app by the library `websockets`: sends every message back, and keeps handshakes and how sockets ended."""
+
+    def __init__(self):
+        self.handshakes, self.ends = [], []
+        self.server = serve(self.handle, "127.0.0.1", 0, compression=None)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.socket.getsockname()[1]}"
+
+    def handle(self, socket):
+        self.handshakes.append(socket.request)
+        try:
+            for message in socket:
+                socket.send(message)
+        except ConnectionClosed:
+            pass
+        self.ends.append((socket.close_code, socket.close_reason))
 
 
 class JwksServer(Listener):

@@ -67,9 +67,13 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=int(os.environ.get("ACCESS_SECONDS", "3600"))),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
 }
+# A refresh token is good for one time, as SimpleJWT's documentation advises.
+if "ROTATE_REFRESH_TOKENS" in os.environ:
+    INSTALLED_APPS.append("rest_framework_simplejwt.token_blacklist")
+    SIMPLE_JWT.update(ROTATE_REFRESH_TOKENS=True, BLACKLIST_AFTER_ROTATION=True)
 
 # What somebody once pasted from an answer on the web: everything open, and headers of its own.
 CORS_ALLOW_ALL_ORIGINS = True

@@ -2,7 +2,7 @@
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+from rest_framework_simplejwt.views import TokenBlacklistView, TokenObtainPairView, TokenRefreshView
 
 from accounts.tokens import RoleTokenObtainPairView
 from api import views
@@ -15,6 +15,7 @@ urlpatterns = [
     path("notes/", views.notes, name="notes"),
     path("api/token/", TokenObtainPairView.as_view()),
     path("api/token/refresh/", TokenRefreshView.as_view()),
+    path("api/token/blacklist/", TokenBlacklistView.as_view()),
     path("api/login/", RoleTokenObtainPairView.as_view()),
     path("api/me/", views.me),
     path("api/echo/", views.echo),

@@ -1,0 +1,135 @@
+//! Those who hold something open for a caller, told as soon as what let the caller in is revoked.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use dashmap::DashMap;
+use futures_util::task::AtomicWaker;
+
+use crate::auth::ledger::{Revoked as What, SessionKey, TokenMark};
+use crate::policy::identity::{Bond, Caller};
+
+/// Most who may be told; far more than connections are open.
+const MOST: usize = 1_048_576;
+
+/// All who want to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    listed: DashMap<u64, Listed, ahash::RandomState>,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Listed {
+    bond: Bond,
+    user: Box<str>,
+    told: Arc<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    is_over: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Ready when what a caller was let in by holds no more. Dropped, it wants nothing any more.
+#[derive(Debug)]
+pub struct Watch {
+    watchers: Arc<Watchers>,
+    number: u64,
+    told: Arc<Told>,
+}
+
+impl Told {
+    fn tell(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Watchers {
+    /// Watches over a caller; `None` where nothing that let it in can be revoked.
+    pub(crate) fn watch(self: &Arc<Self>, caller: &Caller) -> Option<Watch> {
+        let bond = caller.bond()?;
+        if self.listed.len() >= MOST {
+            return None;
+        }
+        let told = Arc::<Told>::default();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let listed = Listed {
+            bond,
+            user: caller.identity().user.as_str().into(),
+            told: Arc::clone(&told),
+        };
+        self.listed.insert(number, listed);
+        Some(Watch {
+            watchers: Arc::clone(self),
+            number,
+            told,
+        })
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Tells those whom a revocation is about.
+    pub(crate) fn tell(&self, what: &What) {
+        for listed in &self.listed {
+            if listed.is_of(what) {
+                listed.told.tell();
+            }
+        }
+    }
+}
+
+impl Listed {
+    fn is_of(&self, what: &What) -> bool {
+        match (what, self.bond) {
+            (What::Session(key), Bond::Session(bond)) => *key == SessionKey::from_bytes(bond),
+            (What::Token(mark), Bond::Token { mark: bond, .. }) => {
+                *mark == TokenMark::from_bytes(bond)
+            }
+            (What::User { user, before }, Bond::Token { issued, .. }) => {
+                *user == self.user && issued < *before
+            }
+            // The sessions of a user end one by one.
+            (What::User { .. } | What::Token(_), Bond::Session(_))
+            | (What::Session(_), Bond::Token { .. }) => false,
+        }
+    }
+}
+
+impl Watch {
+    /// Tells this one, because what it was let in by was revoked before it was listed.
+    pub(crate) fn tell(&self) {
+        self.told.tell();
+    }
+}
+
+impl Future for Watch {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Each message of a socket passes here: where the task is the same, nothing is written.
+        if self.told.is_over.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        self.told.waker.register(cx.waker());
+        if self.told.is_over.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.watchers.listed.remove(&self.number);
+    }
+}

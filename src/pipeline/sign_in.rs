@@ -1,0 +1,407 @@
+//! What happens to requests that sign in, renew and sign out at an app whose tokens stay here.
+//!
+//! The answer to a sign-in is read whole, within bounds, and its tokens are taken out of it. A front
+//! end that renews its token gets an empty answer: there is nothing to renew on its side. Signing
+//! out ends the session first and tells the app then, so that no failure of the app keeps anyone
+//! signed in.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    ETAG, EXPECT, LAST_MODIFIED, SET_COOKIE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
+use http_body_util::{BodyExt, Collected, Limited};
+
+use super::body::{Body, Gathered};
+use super::judge::Judged;
+use crate::auth::ledger::SessionId;
+use crate::auth::ports::Asked;
+use crate::auth::{self, Authenticators};
+use crate::clock;
+use crate::policy::csrf;
+use crate::policy::denial::{Code, Denial};
+use crate::policy::forwarded::{Client, Scheme};
+use crate::policy::route::Route;
+use crate::policy::sign_in::HandlerId;
+use crate::secret::Secret;
+use crate::signin::{Cut, Departed, MOST_ANSWER, SignIn, Tokens};
+use crate::upstream::body::RequestBody;
+
+/// Most bytes of a sign-out's body that are read.
+const MOST_SIGN_OUT: usize = 64 * 1024;
+/// Headers that speak of the body as the app sent it.
+const ABOUT_BODY: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
+const DIGESTS: [&str; 3] = ["content-digest", "repr-digest", "digest"];
+
+/// A request that has to do with tokens that the gateway keeps.
+pub(super) struct Door<'a> {
+    pub(super) sign_in: &'a SignIn,
+    pub(super) authenticators: &'a Authenticators,
+    pub(super) handler: HandlerId,
+    pub(super) route: &'a Route,
+    pub(super) client: &'a Client,
+}
+
+/// What became of a request that signs out, before it goes to the app.
+pub(super) enum Leaving {
+    /// Its session has ended. This body goes to the app.
+    Ended(RequestBody),
+    /// It has no session that lives: it is the app's affair.
+    None(RequestBody),
+}
+
+impl<'a> Door<'a> {
+    /// For a request that was judged; `None` where the gateway keeps no tokens.
+    pub(super) fn of(
+        gate: &'a crate::gateway::Snapshot,
+        handler: HandlerId,
+        route: &'a Route,
+        judged: &'a Judged<'_>,
+    ) -> Option<Self> {
+        Some(Self {
+            sign_in: gate.sign_in.as_ref()?,
+            authenticators: &gate.authenticators,
+            handler,
+            route,
+            client: judged.client.as_ref()?,
+        })
+    }
+
+    fn session(&self, headers: &HeaderMap) -> Result<Option<SessionId>, Denial> {
+        auth::own_session(self.sign_in.cookie(), headers)
+    }
+
+    /// Whether a request has a session's cookie, good or bad.
+    pub(super) fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        !matches!(self.session(headers), Ok(None))
+    }
+
+    /// Before a sign-in goes to the app. A page of another site must not sign its visitor in as
+    /// somebody else. Gives the session that the browser has, which ends.
+    pub(super) fn admit(
+        &self,
+        method: &Method,
+        headers: &mut HeaderMap,
+    ) -> Result<Option<SessionId>, Denial> {
+        csrf::check_sign_in(method, headers, self.client, self.route.cors.as_deref())?;
+        // A compressed answer cannot be looked into.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(self.session(headers).unwrap_or_default())
+    }
+
+    /// Takes the tokens out of the app's answer to a sign-in, and begins a session with them.
+    pub(super) async fn welcome(
+        &self,
+        answer: Response<Body>,
+        before: Option<SessionId>,
+        limit: Duration,
+    ) -> Result<Response<Body>, Denial> {
+        if !answer.status().is_success() {
+            return Ok(answer);
+        }
+        if let Some(why) = unreadable(answer.headers()) {
+            self.pass_on(why);
+            return Ok(answer);
+        }
+        let (head, body) = answer.into_parts();
+        let gathered = tokio::time::timeout(limit, body.gather(MOST_ANSWER)).await;
+        let bytes = match gathered {
+            Ok(Gathered::Whole(bytes)) => bytes,
+            Ok(Gathered::TooLarge(body)) => {
+                self.pass_on("it is larger than 256 KiB");
+                return Ok(Response::from_parts(head, body));
+            }
+            Ok(Gathered::Broken) => {
+                let detail = "the app's answer to the sign-in broke off";
+                return Err(Denial::new(Code::UpstreamInvalid, detail));
+            }
+            Err(_elapsed) => {
+                let detail = "the app's answer to the sign-in did not come to its end in time";
+                return Err(Denial::new(Code::UpstreamTimeout, detail));
+            }
+        };
+        match self.sign_in.cut(self.handler, &bytes) {
+            Ok(cut) => self.begin(head, bytes, cut, before).await,
+            Err(why) => {
+                self.pass_on(&why.to_string());
+                Ok(Response::from_parts(head, Body::full(bytes)))
+            }
+        }
+    }
+
+    /// Notes that an answer goes on as the app made it, with whatever it holds.
+    fn pass_on(&self, why: &str) {
+        let handler = self.sign_in.handler(self.handler).map(|one| &*one.name);
+        tracing::warn!(
+            handler = handler.unwrap_or_default(),
+            why,
+            "a sign-in's answer was passed on as it was, and no session began"
+        );
+    }
+
+    async fn begin(
+        &self,
+        mut head: response::Parts,
+        whole: Bytes,
+        cut: Cut,
+        before: Option<SessionId>,
+    ) -> Result<Response<Body>, Denial> {
+        let useless = |note: String| {
+            let detail = "the app's answer to the sign-in cannot be used";
+            Denial::new(Code::UpstreamInvalid, detail).note(note)
+        };
+        let Some(settings) = self.sign_in.handler(self.handler) else {
+            return Err(useless("its token handler is not there".to_owned()));
+        };
+        // The app has taken its time: the token is newer than the request.
+        let now = clock::now();
+        let Cut {
+            access,
+            refresh,
+            rest,
+        } = cut;
+        let checked = self
+            .authenticators
+            .vouch(settings.auth, access.expose(), now)
+            .await;
+        let caller = checked.map_err(|denial| {
+            let code = denial.code();
+            if code == Code::AuthUnavailable {
+                return denial;
+            }
+            useless(format!(
+                "the jwt authenticator of [token_handler.{}] refuses the access token: {code}: {}; {}",
+                settings.name,
+                denial.detail(),
+                denial.operator_note().unwrap_or_default()
+            ))
+        })?;
+        let tokens = Tokens::new(access, refresh, now)
+            .ok_or_else(|| useless("the access token has no `exp`".to_owned()))?;
+        let client = self.client.ip.to_string();
+        let who = (caller.identity(), client.as_str());
+        let begun = self
+            .sign_in
+            .begin(self.handler, tokens, who, before.as_ref(), now);
+        let cookie = begun.await?;
+        let body = if settings.keep_body {
+            whole
+        } else {
+            rest.into()
+        };
+        let headers = &mut head.headers;
+        for name in &ABOUT_BODY {
+            headers.remove(name);
+        }
+        for name in DIGESTS {
+            headers.remove(name);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.append(SET_COOKIE, cookie);
+        Ok(Response::from_parts(head, Body::full(body)))
+    }
+
+    /// Answers a front end that renews its token by itself: its session is good, and renewed where
+    /// it was time. `None` where the request has no session: then it is the app's affair.
+    pub(super) async fn renew(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Option<Response<Body>>, Denial> {
+        let Some(id) = self.session(headers)? else {
+            return Ok(None);
+        };
+        self.check_site(method, headers)?;
+        let asked = Asked {
+            host: Some(self.client.authority.clone()),
+            https: self.client.scheme == Scheme::Https,
+        };
+        self.sign_in
+            .keep(self.handler, id, asked, clock::now())
+            .await?;
+        Ok(Some(nothing()))
+    }
+
+    /// Ends the session of a request that signs out, and makes ready what the app is told.
+    pub(super) async fn leave(
+        &self,
+        method: &Method,
+        headers: &mut HeaderMap,
+        body: RequestBody,
+    ) -> Result<Leaving, Denial> {
+        let Ok(Some(id)) = self.session(headers) else {
+            return Ok(Leaving::None(body));
+        };
+        self.check_site(method, headers)?;
+        let now = clock::now();
+        let Some(departed) = self.sign_in.find(self.handler, &id, now).await? else {
+            return Ok(Leaving::None(body));
+        };
+        let access = departed.tokens.access.expose().as_str();
+        let marks = self.authenticators.marks_of_token(access);
+        self.sign_in.end(&id, &departed, marks, now).await?;
+        if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {access}")) {
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        let body = told(&departed, method, headers, body).await;
+        Ok(Leaving::Ended(body))
+    }
+
+    /// The answer to a sign-out: the app's, where it did its part; else the gateway's own, because
+    /// the session is over whatever the app says. Either takes the cookie away.
+    pub(super) fn farewell(&self, answer: Result<Response<Body>, Denial>) -> Response<Body> {
+        let mut answer = match answer {
+            Ok(answer) if answer.status().as_u16() < 400 => answer,
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                tracing::warn!(status, "the session is over, but the app's sign-out failed");
+                nothing()
+            }
+            Err(denial) => {
+                let note = denial.operator_note().unwrap_or_default();
+                tracing::warn!(code = %denial.code(), note, "the session is over, but the app's sign-out failed");
+                nothing()
+            }
+        };
+        self.take_cookie(answer.headers_mut());
+        answer
+    }
+
+    /// Takes the cookie away.
+    pub(super) fn take_cookie(&self, headers: &mut HeaderMap) {
+        if let Some(line) = self.sign_in.farewell() {
+            headers.append(SET_COOKIE, line);
+        }
+    }
+
+    /// The cookie is the credential, whatever the route asks for.
+    fn check_site(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denial> {
+        if !self.route.csrf {
+            return Ok(());
+        }
+        csrf::check(method, headers, self.client, self.route.cors.as_deref())
+    }
+}
+
+/// What the app's sign-out is told: the client's own JSON with the refresh token in it.
+async fn told(
+    departed: &Departed,
+    method: &Method,
+    headers: &mut HeaderMap,
+    body: RequestBody,
+) -> RequestBody {
+    let own = match &departed.body {
+        Some(own) if *method != Method::DELETE => own,
+        Some(_) | None => return body,
+    };
+    let sent = Limited::new(body, MOST_SIGN_OUT).collect().await;
+    let sent = sent.map(Collected::to_bytes).unwrap_or_default();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(CONTENT_ENCODING);
+    headers.remove(EXPECT);
+    RequestBody::Whole(joined(&sent, own))
+}
+
+/// A JSON object with the members of another put in.
+fn joined(sent: &[u8], own: &Secret<Vec<u8>>) -> Bytes {
+    let read = |text: &[u8]| {
+        let read: Result<serde_json::Map<String, serde_json::Value>, _> =
+            serde_json::from_slice(text);
+        read.unwrap_or_default()
+    };
+    let mut members = read(sent);
+    members.extend(read(own.expose()));
+    serde_json::Value::Object(members).to_string().into()
+}
+
+/// Why an answer cannot be looked into.
+fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let kind = text(CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let is_json = kind.eq_ignore_ascii_case("application/json")
+        || kind.to_ascii_lowercase().ends_with("+json");
+    if !is_json {
+        return Some("it is not JSON by its Content-Type");
+    }
+    match text(CONTENT_ENCODING) {
+        None => None,
+        Some(coding) if coding.eq_ignore_ascii_case("identity") => None,
+        Some(_) => Some("it is compressed, though the app was asked not to"),
+    }
+}
+
+/// An empty JSON answer: front ends read one, and find no token in it.
+fn nothing() -> Response<Body> {
+    let mut answer = Response::new(Body::full(Bytes::from_static(b"{}")));
+    *answer.status_mut() = StatusCode::OK;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn json_is_looked_into_and_nothing_else() {
+        for kind in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/hal+json",
+        ] {
+            assert_eq!(
+                unreadable(&headers(&[("content-type", kind)])),
+                None,
+                "{kind}"
+            );
+        }
+        for kind in ["text/html", "", "application/jsonp", "text/json"] {
+            assert!(
+                unreadable(&headers(&[("content-type", kind)])).is_some(),
+                "{kind}"
+            );
+        }
+        let packed = [
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ];
+        assert!(unreadable(&headers(&packed)).is_some());
+        let plain = [
+            ("content-type", "application/json"),
+            ("content-encoding", "identity"),
+        ];
+        assert_eq!(unreadable(&headers(&plain)), None);
+    }
+
+    #[test]
+    fn a_sign_out_keeps_what_the_front_end_says_beside_the_token() {
+        let own = Secret::new(br#"{"refresh":"R"}"#.to_vec());
+        let body = joined(br#"{"refresh":"undefined","all":true}"#, &own);
+        assert_eq!(body, r#"{"all":true,"refresh":"R"}"#);
+        for sent in [&b""[..], b"null", b"[1]", b"x=1"] {
+            assert_eq!(joined(sent, &own), r#"{"refresh":"R"}"#);
+        }
+    }
+}

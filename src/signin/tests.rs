@@ -1,0 +1,311 @@
+//! What the unit tests of this room share.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::{App, AppError, Errand, Handler, Inner, Kept, Post, Reply, Revoking, SignIn, Tokens};
+use crate::auth::ledger::SessionId;
+use crate::auth::ports::Asked;
+use crate::clock;
+use crate::config::settings::{
+    GatewaySessions, LedgerHome, Pointer, RefreshBy, SameSite, TokenHandler,
+};
+use crate::policy::denial::Code;
+use crate::policy::identity::Identity;
+use crate::policy::route::{AuthenticatorId, UpstreamId};
+use crate::policy::sign_in::HandlerId;
+use crate::secret::Secret;
+
+/// A token whose payload says so; nobody here looks at its signature.
+pub(super) fn jwt(expires: i64, user: &str) -> String {
+    let payload = serde_json::json!({ "exp": expires, "sub": user, "jti": "7f3" });
+    let header = BASE64.encode(r#"{"alg":"HS256"}"#);
+    format!("{header}.{}.c2ln", BASE64.encode(payload.to_string()))
+}
+
+pub(super) fn sessions() -> GatewaySessions {
+    GatewaySessions {
+        home: LedgerHome::Memory,
+        cookie: "__Host-portcullis".into(),
+        same_site: SameSite::Lax,
+        idle: Duration::from_hours(1),
+        lifetime: Duration::from_hours(1),
+    }
+}
+
+pub(super) fn handler() -> TokenHandler {
+    TokenHandler {
+        name: "app".into(),
+        upstream: UpstreamId(0),
+        login: "/login/".into(),
+        refresh: Some("/refresh/".into()),
+        logout: Some("/logout/".into()),
+        access: Pointer(vec!["access".into()]),
+        refresh_token: Pointer(vec!["refresh".into()]),
+        auth: AuthenticatorId(0),
+        refresh_by: RefreshBy::Body,
+        refresh_before: Duration::from_mins(1),
+        keep_body: false,
+    }
+}
+
+/// What an app does with a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    Renews,
+    Refuses,
+    Fails,
+}
+
+/// An app that counts, and takes its time.
+#[derive(Debug)]
+struct Counting {
+    does: Mutex<Does>,
+    calls: AtomicUsize,
+    /// The refresh token that it takes next: each is good for one time.
+    takes: Mutex<String>,
+    slowness: Duration,
+}
+
+impl App for Arc<Counting> {
+    fn post(&self, post: Post) -> Errand {
+        let app = Self::clone(self);
+        Box::pin(async move {
+            tokio::time::sleep(app.slowness).await;
+            let call = app.calls.fetch_add(1, Ordering::SeqCst) + 1;
+            let does = *app.does.lock().unwrap();
+            let sent = post.json.unwrap();
+            let sent: serde_json::Value = serde_json::from_slice(sent.expose()).unwrap();
+            let mut takes = app.takes.lock().unwrap();
+            let (status, body) = match does {
+                Does::Fails => return Err(AppError("connection refused".to_owned())),
+                Does::Renews if sent["refresh"] == *takes => {
+                    *takes = format!("refresh-{call}");
+                    let access = jwt(clock::now().unix_seconds() + 300, "7");
+                    let body = serde_json::json!({ "access": access, "refresh": *takes });
+                    (200, body)
+                }
+                Does::Renews | Does::Refuses => {
+                    (401, serde_json::json!({ "detail": "Token is blacklisted" }))
+                }
+            };
+            Ok(Reply {
+                status: http::StatusCode::from_u16(status).unwrap(),
+                body: body.to_string().into(),
+            })
+        })
+    }
+}
+
+/// Two gateways on one store, in front of one app.
+struct Pair {
+    one: SignIn,
+    other: SignIn,
+    app: Arc<Counting>,
+}
+
+const FIRST: HandlerId = HandlerId(0);
+
+fn pair(slowness: Duration) -> Pair {
+    let app = Arc::new(Counting {
+        does: Mutex::new(Does::Renews),
+        calls: AtomicUsize::new(0),
+        takes: Mutex::new("refresh-0".to_owned()),
+        slowness,
+    });
+    let ledger = crate::store::ledger::in_memory().unwrap();
+    let start = || {
+        SignIn(Arc::new(Inner {
+            ledger: Arc::clone(&ledger),
+            sessions: sessions(),
+            handlers: vec![Handler {
+                settings: handler(),
+                app: Arc::new(Arc::clone(&app)),
+            }],
+            runtime: Handle::current(),
+            only_looks: AtomicBool::new(false),
+            kept: Kept::new(Arc::default()),
+        }))
+    };
+    Pair {
+        one: start(),
+        other: start(),
+        app,
+    }
+}
+
+/// Signs in with an access token that lives for so many seconds more.
+async fn signed_in(gateway: &SignIn, seconds: i64) -> SessionId {
+    let now = clock::now();
+    let access = Secret::new(jwt(now.unix_seconds() + seconds, "7"));
+    let refresh = Some(Secret::new("refresh-0".to_owned()));
+    let given = now.saturating_sub(Duration::from_secs(100));
+    let tokens = Tokens::new(access, refresh, given).unwrap();
+    let identity = Identity {
+        user: "7".to_owned(),
+        roles: Vec::new(),
+        email: None,
+        name: None,
+        claims: serde_json::Map::new(),
+        expires_at: None,
+        authenticator: "app".into(),
+    };
+    let who = (&identity, "192.0.2.1");
+    let cookie = gateway.begin(FIRST, tokens, who, None, now).await.unwrap();
+    let line = cookie.to_str().unwrap();
+    let value = line.split(['=', ';']).nth(1).unwrap();
+    SessionId::parse(value).unwrap()
+}
+
+async fn opened(gateway: &SignIn, id: &SessionId) -> Result<String, Code> {
+    let opened = gateway
+        .0
+        .open(FIRST, id, Asked::default(), clock::now())
+        .await;
+    let opened = opened.map_err(|denial| denial.code());
+    opened.map(|opened| opened.access.expose().clone())
+}
+
+#[tokio::test]
+async fn of_all_who_need_a_renewal_at_any_gateway_one_asks_the_app() {
+    let pair = pair(Duration::from_millis(100));
+    let id = signed_in(&pair.one, -1).await;
+    let mut asking = Vec::new();
+    for number in 0..100 {
+        let gateway = if number % 2 == 0 {
+            &pair.one
+        } else {
+            &pair.other
+        };
+        let (gateway, id) = (gateway.clone(), id.clone());
+        asking.push(tokio::spawn(async move { opened(&gateway, &id).await }));
+    }
+    let mut tokens = std::collections::BTreeSet::new();
+    for one in asking {
+        tokens.insert(one.await.unwrap().unwrap());
+    }
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(pair.app.calls.load(Ordering::SeqCst), 1);
+    let renewed = pair.one.counts().renewed + pair.other.counts().renewed;
+    assert_eq!(renewed, 1);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_rotates_is_never_used_twice() {
+    let pair = pair(Duration::ZERO);
+    let id = signed_in(&pair.one, -1).await;
+    for _ in 0..5 {
+        opened(&pair.one, &id).await.unwrap();
+        let (session, _) = pair.one.0.load(FIRST, &id, clock::now()).await.unwrap();
+        let from = session.generation();
+        let renewal = pair.other.0.renew_first(FIRST, &id, from, Asked::default());
+        renewal.await.unwrap();
+    }
+    assert_eq!(pair.app.calls.load(Ordering::SeqCst), 6);
+}
+
+#[tokio::test]
+async fn a_renewal_under_way_does_not_bring_back_a_session_that_was_signed_out() {
+    let pair = pair(Duration::from_millis(200));
+    let id = signed_in(&pair.one, -1).await;
+    let renewing = {
+        let (gateway, id) = (pair.one.clone(), id.clone());
+        tokio::spawn(async move { opened(&gateway, &id).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let now = clock::now();
+    let departed = pair.other.find(FIRST, &id, now).await.unwrap().unwrap();
+    pair.other
+        .end(&id, &departed, Vec::new(), now)
+        .await
+        .unwrap();
+    assert_eq!(renewing.await.unwrap(), Err(Code::SessionUnknown));
+    assert_eq!(opened(&pair.one, &id).await, Err(Code::SessionUnknown));
+    assert_eq!(opened(&pair.other, &id).await, Err(Code::SessionUnknown));
+}
+
+#[tokio::test]
+async fn a_renewal_goes_on_when_nobody_waits_for_it_any_more() {
+    let pair = pair(Duration::from_millis(100));
+    let id = signed_in(&pair.one, -1).await;
+    let impatient = opened(&pair.one, &id);
+    let waited = tokio::time::timeout(Duration::from_millis(30), impatient).await;
+    assert!(waited.is_err());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    opened(&pair.one, &id).await.unwrap();
+    assert_eq!(pair.app.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_good_token_is_used_while_the_app_cannot_be_asked_and_a_dead_one_is_not() {
+    let pair = pair(Duration::ZERO);
+    *pair.app.does.lock().unwrap() = Does::Fails;
+    let good = signed_in(&pair.one, 30).await;
+    for _ in 0..5 {
+        opened(&pair.one, &good).await.unwrap();
+    }
+    let dead = signed_in(&pair.one, -1).await;
+    assert_eq!(opened(&pair.one, &dead).await, Err(Code::AuthUnavailable));
+    // It is renewed as soon as the app is back.
+    *pair.app.does.lock().unwrap() = Does::Renews;
+    opened(&pair.one, &dead).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_renewal_before_the_end_holds_up_nobody() {
+    let pair = pair(Duration::from_millis(200));
+    let id = signed_in(&pair.one, 30).await;
+    let before = opened(&pair.one, &id).await.unwrap();
+    assert_eq!(opened(&pair.one, &id).await.unwrap(), before);
+    assert_eq!(pair.app.calls.load(Ordering::SeqCst), 0);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_ne!(opened(&pair.one, &id).await.unwrap(), before);
+    assert_eq!(pair.app.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_refused_renewal_ends_the_session_and_tells_the_operator_why() {
+    let pair = pair(Duration::ZERO);
+    *pair.app.does.lock().unwrap() = Does::Refuses;
+    let id = signed_in(&pair.one, -1).await;
+    let now = clock::now();
+    let denial = pair.one.0.open(FIRST, &id, Asked::default(), now).await;
+    let denial = denial.unwrap_err();
+    assert_eq!(denial.code(), Code::SessionExpired);
+    assert!(
+        denial
+            .operator_note()
+            .unwrap()
+            .contains("Token is blacklisted")
+    );
+    assert!(!denial.detail().contains("blacklisted"));
+    assert_eq!(opened(&pair.other, &id).await, Err(Code::SessionUnknown));
+    assert_eq!(pair.one.counts().refused, 1);
+}
+
+#[tokio::test]
+async fn what_one_gateway_revokes_is_heard_at_the_other() {
+    let pair = pair(Duration::ZERO);
+    let id = signed_in(&pair.one, 300).await;
+    let cancel = CancellationToken::new();
+    let following = tokio::spawn(pair.other.clone().follow(cancel.clone()));
+    let user = Revoking::User("7".into());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(pair.one.revoke(user, clock::now()).await.unwrap(), 1);
+    tokio::time::timeout(Duration::from_secs(1), async {
+        while !pair.other.0.kept.revoked.has_ended(id.key()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    cancel.cancel();
+    following.await.unwrap();
+}
