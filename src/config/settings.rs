@@ -25,8 +25,8 @@ pub use sessions::{
     SessionStore, SqlDirectory,
 };
 pub use upstream::{
-    Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
-    UpstreamTls,
+    Balance, CookieRepair, Eject, HealthCheck, SameSite, ServerAddress, Upstream, UpstreamHost,
+    UpstreamServer, UpstreamTls,
 };
 
 /// Everything of the file that is not policy.

@@ -185,6 +185,7 @@ impl Reloader {
         let cancel = CancellationToken::new();
         let gate = self.gateway.snapshot();
         tokio::spawn(Arc::clone(&gate.authenticators).keep_fresh(cancel.clone()));
+        tokio::spawn(Arc::clone(&gate).check_servers(cancel.clone()));
         tokio::spawn(gate.ask_again(cancel.clone()));
         let mut current = self
             .background
