@@ -78,10 +78,7 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
 fn pick_by(candidates: &[Candidate], turn: u64) -> Option<usize> {
     // In tenths only while someone gets less than all: rounds of tenths are long.
     let whole = candidates.iter().all(|candidate| candidate.tenths >= 10);
-    let share = |candidate: &Candidate| match whole {
-        true => u64::from(candidate.weight.max(1)),
-        false => candidate.share(),
-    };
+    let share = |candidate: &Candidate| candidate.share() / if whole { 10 } else { 1 };
     let taking = || candidates.iter().enumerate().filter(|(_, c)| !c.excluded);
     let total: u64 = taking().map(|(_, candidate)| share(candidate)).sum();
     let mut point = turn.checked_rem(total)?;

@@ -15,11 +15,12 @@ use super::Upstreams;
 use super::http1::ask;
 use super::server::{Server, Upstream};
 use super::stream::connect;
+use crate::clock;
 use crate::config::settings::{HealthCheck, UpstreamHost};
 
-/// The first check of a server comes within this part of `every`, each next one this much earlier or
-/// later, so that servers and gateways do not fall into step.
-const SPREAD: u32 = 10;
+/// The first check of a server comes within this part of `every`, and the times between two differ by
+/// as much, so that servers and gateways do not fall into step.
+const SPREAD: f64 = 0.1;
 
 impl Upstreams {
     /// Checks every server whose upstream says how, until cancelled.
@@ -43,10 +44,12 @@ impl Upstreams {
 }
 
 async fn keep_checking(upstream: Arc<Upstream>, server: Arc<Server>, check: HealthCheck) {
-    let spread = check.every / SPREAD;
-    sleep(spread.mul_f64(fastrand::f64())).await;
+    sleep(check.every.mul_f64(fastrand::f64() * SPREAD)).await;
     loop {
-        let next = Instant::now() + check.every - spread / 2 + spread.mul_f64(fastrand::f64());
+        let pause = check
+            .every
+            .mul_f64((fastrand::f64() - 0.5).mul_add(SPREAD, 1.0));
+        let next = Instant::from_std(clock::monotonic()) + pause;
         let found = timeout(check.timeout, examine(&upstream, &server, &check)).await;
         let problem = found.unwrap_or_else(|_elapsed| Some(late(check.timeout)));
         upstream.note_check(&server, problem.as_deref());

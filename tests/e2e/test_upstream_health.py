@@ -213,7 +213,7 @@ def test_retries_never_double_the_load(gateway):
 
 def test_a_check_goes_the_way_that_requests_go_and_says_who_asks(gateway, tmp_path):
     authority = Authority()
-    (tmp_path / "ca.pem").write_text(authority.pem())
+    (tmp_path / "ca.pem").write_bytes(authority.pem())
     pair = authority.issue_files(tmp_path, "app", common_name="app", names=["127.0.0.1"])
     with RawUpstream(tls=server_tls(*pair)) as safe, RawUpstream(unix=tmp_path / "app.sock") as near:
         toml = """

@@ -160,7 +160,10 @@ fn checks_and_ejection_have_times_and_counts_within_bounds() {
         ("health = { path = ◆\"health\" }", "begins with /"),
         ("health = { path = ◆\"/a b\" }", "not a path to ask for"),
         ("health = { path = ◆\"/#top\" }", "not a path to ask for"),
-        ("health = { path = \"/\", every = ◆\"1ms\" }", "\"100ms\" to \"1h\""),
+        (
+            "health = { path = \"/\", every = ◆\"1ms\" }",
+            "\"100ms\" to \"1h\"",
+        ),
         (
             "health = { path = \"/\", timeout = ◆\"0s\" }",
             "\"100ms\" to \"1h\"",
