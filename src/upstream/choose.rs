@@ -119,3 +119,7 @@ impl Upstream {
         (0..count).map(move |step| turn.wrapping_add(step) % count.max(1))
     }
 }
+
+#[cfg(test)]
+#[path = "choose_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 """Servers that fail are left out and come back: by what their requests say, and by checks."""
 
+import signal
 import threading
 import time
 from collections import Counter
@@ -163,6 +164,23 @@ def test_a_server_whose_check_says_503_gets_no_request_until_it_is_well(gateway,
     assert "its answer was 503" in str(out) and "passes its checks" in str(back)
 
 
+def test_a_server_that_hangs_is_found_by_its_checks(gateway, three):
+    gate = before(gateway, three, 'balance = "round-robin"\n' + CHECKS)
+    hung = three[1]
+    assert len({gate.get("/", door="plain").text for _ in range(9)}) == 3
+    hung.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: state(gate, hung) == "down", 8, "it to be left out")
+        assert "no answer within 1s" in str(told(gate, hung, "left out")[0])
+        began = time.monotonic()
+        for _ in range(30):
+            passed(gate.get("/", door="plain"))
+        assert time.monotonic() - began < 2
+    finally:
+        hung.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: state(gate, hung) == "returning", 8, "it to come back")
+
+
 def test_a_server_that_flaps_is_left_out_for_longer_each_time(gateway, three):
     gate = before(gateway, three, 'eject = { failures = 3, time = "400ms" }\n')
     flapping = three[0]
@@ -217,7 +235,7 @@ def test_a_check_goes_the_way_that_requests_go_and_says_who_asks(gateway, tmp_pa
     pair = authority.issue_files(tmp_path, "app", common_name="app", names=["127.0.0.1"])
     with RawUpstream(tls=server_tls(*pair)) as safe, RawUpstream(unix=tmp_path / "app.sock") as near:
         toml = """
-[upstream.safe]
+[upstream.app]
 servers = ["{safe}"]
 health = { path = "/up?deep=1", every = "200ms", host = "app.example" }
 tls = { ca = "{folder}/ca.pem" }
@@ -225,7 +243,7 @@ tls = { ca = "{folder}/ca.pem" }
 servers = ["unix:{folder}/app.sock"]
 health = { path = "/up", every = "200ms" }
 """
-        gate = gateway(toml, folder=tmp_path, safe=safe.url)
+        gate = gateway(toml + ROUTE, folder=tmp_path, safe=safe.url)
         wait_for(lambda: len(safe.requests) > 1 and len(near.requests) > 1, 5, "checks")
         assert safe.last.request_line == "GET /up?deep=1 HTTP/1.1" and safe.last.all("host") == ["app.example"]
         assert near.last.request_line == "GET /up HTTP/1.1" and near.last.all("host") == ["localhost"]
