@@ -200,6 +200,11 @@ impl Snapshot {
         }
     }
 
+    /// Checks the apps' servers until cancelled, where the configuration says how.
+    pub async fn check_servers(self: Arc<Self>, cancel: CancellationToken) {
+        self.upstreams.check(cancel).await;
+    }
+
     /// Tells the log and the metrics about the certificates that serve.
     pub fn report_certificates(&self) {
         for warning in self.tls.warnings(clock::now()) {
@@ -291,13 +296,18 @@ impl Probe for Gateway {
     fn read(&self) -> Reading {
         let gate = self.snapshot();
         let servers = gate.upstreams.iter().flat_map(|upstream| {
-            upstream.servers.iter().map(|server| ServerReading {
-                upstream: Arc::clone(&upstream.name),
-                server: Arc::clone(&server.settings.label),
-                up: true,
-                in_flight: server.in_flight(),
-                connections: server.connections(),
-                counts: server.counts.read(),
+            upstream.servers.iter().map(|server| {
+                let state = server.state();
+                ServerReading {
+                    upstream: Arc::clone(&upstream.name),
+                    server: Arc::clone(&server.settings.label),
+                    up: state.is_in(),
+                    state: state.as_str(),
+                    check_problem: server.check_problem(),
+                    in_flight: server.in_flight(),
+                    connections: server.connections(),
+                    counts: server.counts.read(),
+                }
             })
         });
         let certificates = gate

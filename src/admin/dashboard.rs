@@ -3,7 +3,7 @@
 use crate::admin::html::Html;
 use crate::admin::pages::RouteAnswer;
 use crate::admin::status::Status;
-use crate::telemetry::Refusal;
+use crate::telemetry::{Refusal, ServerReading};
 
 /// What is on the page.
 #[derive(Debug)]
@@ -97,6 +97,7 @@ impl Dashboard<'_> {
             "Requests",
             "Failures",
             "Retries",
+            "Ejections",
             "Queue timeouts",
         ];
         let rows = self.status.servers.iter().map(|known| {
@@ -104,12 +105,13 @@ impl Dashboard<'_> {
             [
                 known.upstream.to_string(),
                 known.server.to_string(),
-                if known.up { "in" } else { "OUT" }.to_owned(),
+                standing(known),
                 known.in_flight.to_string(),
                 known.connections.to_string(),
                 counts.requests.to_string(),
                 counts.failures.to_string(),
                 counts.retries.to_string(),
+                counts.ejections.to_string(),
                 counts.queue_timeouts.to_string(),
             ]
         });
@@ -209,5 +211,18 @@ impl Dashboard<'_> {
             ]
         });
         page.table("Recent refusals", columns, rows);
+    }
+}
+
+/// How a server stands, in words.
+fn standing(server: &ServerReading) -> String {
+    let state = if server.up {
+        server.state.to_owned()
+    } else {
+        format!("OUT: {}", server.state)
+    };
+    match &server.check_problem {
+        Some(problem) => format!("{state} ({problem})"),
+        None => state,
     }
 }

@@ -304,7 +304,10 @@ fn warnings(facts: &Facts<'_>) -> Vec<String> {
         }
     }
     for server in facts.reading.servers.iter().filter(|server| !server.up) {
-        found.push(format!("{} ({}) is out.", server.server, server.upstream));
+        let why = server.check_problem.as_deref();
+        let why = why.map_or_else(String::new, |why| format!("; its last check: {why}"));
+        let (label, upstream, state) = (&server.server, &server.upstream, server.state);
+        found.push(format!("{label} ({upstream}) is out: {state}{why}."));
     }
     found
 }

@@ -29,8 +29,8 @@ pub use sessions::{
 };
 pub use signin::{GatewaySession, GatewaySessions, LedgerHome, Pointer, RefreshBy, TokenHandler};
 pub use upstream::{
-    Balance, CookieRepair, SameSite, ServerAddress, Upstream, UpstreamHost, UpstreamServer,
-    UpstreamTls,
+    Balance, CookieRepair, Eject, HealthCheck, SameSite, ServerAddress, Upstream, UpstreamHost,
+    UpstreamServer, UpstreamTls,
 };
 
 /// Everything of the file that is not policy.

@@ -188,6 +188,7 @@ impl Reloader {
         if let Some(sign_in) = gate.sign_in.clone() {
             tokio::spawn(sign_in.follow(cancel.clone()));
         }
+        tokio::spawn(Arc::clone(&gate).check_servers(cancel.clone()));
         tokio::spawn(gate.ask_again(cancel.clone()));
         let mut current = self
             .background

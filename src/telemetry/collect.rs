@@ -286,6 +286,19 @@ fn connections(page: &mut Page, shared: &Shared) {
     page.one(&names::WEBSOCKETS_OPENED, shared.websockets_opened.get());
 }
 
+fn checks(page: &mut Page, servers: &[crate::telemetry::reading::ServerReading]) {
+    page.add(&names::SERVER_CHECKS, |samples| {
+        for server in servers {
+            let (upstream, label) = (&*server.upstream, &*server.server);
+            let counts = &server.counts;
+            if counts.checks_passed + counts.checks_failed > 0 {
+                samples.add(&[upstream, label, "passed"], counts.checks_passed);
+                samples.add(&[upstream, label, "failed"], counts.checks_failed);
+            }
+        }
+    });
+}
+
 /// What other rooms know.
 fn reading(page: &mut Page, reading: &Reading) {
     use crate::telemetry::reading::{JwksReading, ServerReading};
@@ -307,6 +320,11 @@ fn reading(page: &mut Page, reading: &Reading) {
     server(&names::SERVER_QUEUE_TIMEOUTS, |server| {
         server.counts.queue_timeouts
     });
+    server(&names::SERVER_RETRIES_WITHHELD, |server| {
+        server.counts.retries_withheld
+    });
+    server(&names::SERVER_EJECTIONS, |server| server.counts.ejections);
+    checks(page, &reading.servers);
     let now = clock::now();
     let mut jwks = |metric: &'static Metric, read: &dyn Fn(&JwksReading) -> Option<f64>| {
         page.add(metric, |samples| {
@@ -447,6 +465,8 @@ mod tests {
                     upstream: "edms".into(),
                     server: "http://127.0.0.1:8000".into(),
                     up: true,
+                    state: "in",
+                    check_problem: None,
                     in_flight: 3,
                     connections: 4,
                     counts: ServerCounts {
@@ -454,6 +474,10 @@ mod tests {
                         failures: 2,
                         retries: 1,
                         queue_timeouts: 0,
+                        retries_withheld: 1,
+                        ejections: 2,
+                        checks_passed: 8,
+                        checks_failed: 3,
                     },
                 }],
                 jwks: vec![JwksReading {

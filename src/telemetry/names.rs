@@ -102,6 +102,12 @@ metrics! {
         "Requests tried again after this server failed them.";
     SERVER_QUEUE_TIMEOUTS = Counter "portcullis_upstream_queue_timeouts_total" ["upstream", "server"] "requests"
         "Requests that waited in vain for a connection to the server.";
+    SERVER_RETRIES_WITHHELD = Counter "portcullis_upstream_retries_withheld_total" ["upstream", "server"] "requests"
+        "Requests that were not tried again after this server failed them, because the budget for retries was spent.";
+    SERVER_EJECTIONS = Counter "portcullis_upstream_ejections_total" ["upstream", "server"] "ejections"
+        "How often the server was left out for failing requests, trials that failed included.";
+    SERVER_CHECKS = Counter "portcullis_upstream_checks_total" ["upstream", "server", "outcome"] "checks"
+        "Health checks of the server, by outcome (passed, failed).";
 
     JWKS_LAST_SUCCESS = Gauge "portcullis_jwks_last_success_timestamp_seconds" ["authenticator"] "seconds since 1970"
         "When the keys were last fetched; 0 while they never were.";

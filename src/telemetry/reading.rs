@@ -44,6 +44,10 @@ pub struct ServerReading {
     pub server: Arc<str>,
     /// Whether it is given requests.
     pub up: bool,
+    /// In a word, how it stands: `in`, `returning`, `ejected` or `down`.
+    pub state: &'static str,
+    /// What was wrong with its last check, where something was.
+    pub check_problem: Option<String>,
     /// Requests under way.
     pub in_flight: usize,
     /// Connections open.
@@ -64,6 +68,14 @@ pub struct ServerCounts {
     pub retries: u64,
     /// Requests that waited in vain for a connection.
     pub queue_timeouts: u64,
+    /// Requests that were not tried again because the budget was spent.
+    pub retries_withheld: u64,
+    /// How often it was left out for failing requests.
+    pub ejections: u64,
+    /// Checks that it passed.
+    pub checks_passed: u64,
+    /// Checks that it failed.
+    pub checks_failed: u64,
 }
 
 /// Counts about one server, as they grow. Lives as long as the server, over reloads.
@@ -77,6 +89,14 @@ pub struct ServerCounters {
     pub retries: Counter,
     /// Requests that waited in vain for a connection.
     pub queue_timeouts: Counter,
+    /// Requests that were not tried again because the budget was spent.
+    pub retries_withheld: Counter,
+    /// How often it was left out for failing requests.
+    pub ejections: Counter,
+    /// Checks that it passed.
+    pub checks_passed: Counter,
+    /// Checks that it failed.
+    pub checks_failed: Counter,
 }
 
 impl ServerCounters {
@@ -88,6 +108,10 @@ impl ServerCounters {
             failures: self.failures.get(),
             retries: self.retries.get(),
             queue_timeouts: self.queue_timeouts.get(),
+            retries_withheld: self.retries_withheld.get(),
+            ejections: self.ejections.get(),
+            checks_passed: self.checks_passed.get(),
+            checks_failed: self.checks_failed.get(),
         }
     }
 }

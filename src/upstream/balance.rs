@@ -9,22 +9,23 @@ pub struct Candidate {
     pub in_flight: usize,
     /// Share of the requests; at least 1.
     pub weight: u32,
-    /// Whether it was tried for this request already.
-    pub tried: bool,
+    /// Tenths of its share that it gets now, 1 to 10: less than all where it has just come back.
+    pub tenths: u32,
+    /// Whether it is out, or was tried for this request already.
+    pub excluded: bool,
 }
 
 /// The candidate with the fewest requests under way for its weight, starting the look at `turn`,
-/// so that equals take turns. `None` when all were tried.
+/// so that equals take turns. `None` when all are excluded.
 #[must_use]
 pub fn least_requests(candidates: &[Candidate], turn: usize) -> Option<usize> {
     let count = candidates.len();
-    let load = |candidate: &Candidate| {
-        (candidate.in_flight as u64 + 1) * 1_000_000 / u64::from(candidate.weight.max(1))
-    };
+    let load =
+        |candidate: &Candidate| (candidate.in_flight as u64 + 1) * 10_000_000 / candidate.share();
     (0..count)
         .map(|step| (turn.wrapping_add(step)) % count.max(1))
         .filter_map(|index| candidates.get(index).map(|candidate| (index, candidate)))
-        .filter(|(_, candidate)| !candidate.tried)
+        .filter(|(_, candidate)| !candidate.excluded)
         .min_by_key(|(_, candidate)| load(candidate))
         .map(|(index, _)| index)
 }
@@ -46,7 +47,7 @@ pub fn client_ip(candidates: &[Candidate], client: IpAddr) -> Option<usize> {
     candidates
         .iter()
         .enumerate()
-        .filter(|(_, candidate)| !candidate.tried)
+        .filter(|(_, candidate)| !candidate.excluded)
         .max_by_key(|(index, candidate)| {
             // A candidate draws as often as it weighs; the best draw wins.
             (0..candidate.weight.clamp(1, 64))
@@ -75,20 +76,27 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
 }
 
 fn pick_by(candidates: &[Candidate], turn: u64) -> Option<usize> {
-    let total: u64 = candidates
-        .iter()
-        .filter(|candidate| !candidate.tried)
-        .map(|candidate| u64::from(candidate.weight.max(1)))
-        .sum();
+    // In tenths only while someone gets less than all: rounds of tenths are long.
+    let whole = candidates.iter().all(|candidate| candidate.tenths >= 10);
+    let share = |candidate: &Candidate| candidate.share() / if whole { 10 } else { 1 };
+    let taking = || candidates.iter().enumerate().filter(|(_, c)| !c.excluded);
+    let total: u64 = taking().map(|(_, candidate)| share(candidate)).sum();
     let mut point = turn.checked_rem(total)?;
-    for (index, candidate) in candidates.iter().enumerate().filter(|(_, c)| !c.tried) {
-        let weight = u64::from(candidate.weight.max(1));
-        if point < weight {
+    for (index, candidate) in taking() {
+        let share = share(candidate);
+        if point < share {
             return Some(index);
         }
-        point -= weight;
+        point -= share;
     }
     None
+}
+
+impl Candidate {
+    /// Its weight in tenths; at least 1.
+    fn share(&self) -> u64 {
+        u64::from(self.weight.max(1)) * u64::from(self.tenths.clamp(1, 10))
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +107,8 @@ mod tests {
         Candidate {
             in_flight,
             weight,
-            tried: false,
+            tenths: 10,
+            excluded: false,
         }
     }
 
@@ -119,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_was_tried_is_not_tried_again() {
+    fn a_server_that_is_out_or_was_tried_is_not_chosen() {
         let tried = Candidate {
-            tried: true,
+            excluded: true,
             ..free(0, 1)
         };
         assert_eq!(least_requests(&[tried, free(9, 1)], 0), Some(1));
@@ -136,6 +145,19 @@ mod tests {
             .filter_map(|turn| round_robin(&servers, turn))
             .collect();
         assert_eq!(picks, [0, 0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_server_that_came_back_gets_its_part_alone() {
+        let back = Candidate {
+            tenths: 2,
+            ..free(0, 1)
+        };
+        let servers = [back, free(0, 1)];
+        let picks = (0..120).filter_map(|turn| round_robin(&servers, turn));
+        assert_eq!(picks.filter(|index| *index == 0).count(), 20);
+        assert_eq!(least_requests(&[back, free(3, 1)], 0), Some(1));
+        assert_eq!(least_requests(&[back, free(5, 1)], 0), Some(0));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
-use super::balance::{self, Candidate};
 use super::body::{AnswerBody, Progress, RequestBody};
+use super::choose::Choice;
 use super::error::{BodyFault, UpstreamError};
 use super::exchange::Exchange;
 use super::http1::{Failure, Link, Received};
@@ -89,74 +89,40 @@ impl Upstream {
         let limit = terms.timeout.unwrap_or(self.response_timeout());
         let mut tried = SmallVec::<[usize; 4]>::new();
         let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
-        let repeatable = is_repeatable(&outbound, &body);
+        let whole = matches!(body, RequestBody::Empty);
+        let repeatable = whole && is_repeatable(&outbound);
         let mut retries = 0;
+        let mut before = None;
         loop {
-            let sticky = outbound.sticky.as_deref();
-            let Some((index, server)) = self.pick(&tried, sticky, terms.client) else {
-                return Err(UpstreamError::Busy {
-                    upstream: Box::from(&*self.name),
-                });
+            let chosen = self.choose(&Choice {
+                tried: &tried,
+                sticky: outbound.sticky.as_deref(),
+                client: terms.client,
+                now: terms.begun,
+            });
+            let Some((index, server)) = chosen else {
+                return Err(before.unwrap_or_else(|| self.down()));
             };
-            let Attempt { error, unsent } = match self
-                .attempt(server, &outbound, body, limit, terms)
-                .await
-            {
-                Ok(received) => return self.accept(received, server, retries, &outbound, terms),
-                Err(failed) => failed,
-            };
-            note_failure(server, &error);
+            let Attempt { error, unsent } =
+                match self.attempt(server, &outbound, body, limit, terms).await {
+                    Ok(received) => {
+                        self.note_answer(server, terms.begun);
+                        return self.accept(received, server, retries, &outbound, terms);
+                    }
+                    Err(failed) => failed,
+                };
+            self.note_failure(server, &error, (terms.begun, whole));
             let again = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
-            body = match again {
-                Some(again)
-                    if retries < self.settings.retries && error.may_be_tried_elsewhere() =>
-                {
-                    again
-                }
-                Some(_) | None => return Err(error),
+            let may = retries < self.settings.retries && error.may_be_tried_elsewhere();
+            body = match again.filter(|_| may && self.may_retry(server)) {
+                Some(again) => again,
+                None => return Err(error),
             };
             tracing::debug!(%error, server = &*server.settings.label, "trying another server");
-            server.counts.retries.inc();
+            before = Some(error);
             tried.push(index);
             retries += 1;
         }
-    }
-
-    /// The server for the next try. With all tried, the first again: with one server alone, that is
-    /// the one whose kept connection was stale.
-    fn pick(
-        &self,
-        tried: &[usize],
-        sticky: Option<&str>,
-        client: IpAddr,
-    ) -> Option<(usize, &Arc<Server>)> {
-        if let [only] = self.servers.as_slice() {
-            return Some((0, only));
-        }
-        let candidates: SmallVec<[Candidate; 8]> = (self.servers.iter().enumerate())
-            .map(|(index, server)| Candidate {
-                in_flight: server.in_flight(),
-                weight: server.settings.weight,
-                tried: tried.contains(&index),
-            })
-            .collect();
-        let turn = || self.turn.fetch_add(1, Ordering::Relaxed);
-        let stuck = || {
-            let named = sticky.and_then(|text| u64::from_str_radix(text, 16).ok())?;
-            let found = self
-                .servers
-                .iter()
-                .position(|server| server.sticky_id() == named)?;
-            (!tried.contains(&found)).then_some(found)
-        };
-        let chosen = match self.balance() {
-            Balance::LeastRequests => balance::least_requests(&candidates, turn()),
-            Balance::RoundRobin => balance::round_robin(&candidates, turn()),
-            Balance::ClientIp => balance::client_ip(&candidates, client),
-            Balance::Cookie => stuck().or_else(|| balance::least_requests(&candidates, turn())),
-        };
-        let index = chosen.unwrap_or_else(|| turn() % self.servers.len().max(1));
-        self.servers.get(index).map(|server| (index, server))
     }
 
     async fn attempt(
@@ -327,14 +293,15 @@ impl UpstreamError {
             Self::Invalid { .. }
             | Self::Timeout { .. }
             | Self::Busy { .. }
+            | Self::Down { .. }
             | Self::RequestBody(_) => false,
         }
     }
 }
 
-/// Whether a request may be sent again after bytes of it were written: idempotent ones without a
-/// body alone (RFC 9110 §9.2.2).
-fn is_repeatable(outbound: &Outbound<'_>, body: &RequestBody) -> bool {
+/// Whether a request without a body may be sent again after bytes of it were written: idempotent
+/// ones alone (RFC 9110 §9.2.2).
+fn is_repeatable(outbound: &Outbound<'_>) -> bool {
     let idempotent = [
         Method::GET,
         Method::HEAD,
@@ -342,23 +309,7 @@ fn is_repeatable(outbound: &Outbound<'_>, body: &RequestBody) -> bool {
         Method::PUT,
         Method::DELETE,
     ];
-    !outbound.websocket
-        && matches!(body, RequestBody::Empty)
-        && idempotent.contains(outbound.method())
-}
-
-/// Counts what came to nothing.
-fn note_failure(server: &Server, error: &UpstreamError) {
-    match error {
-        UpstreamError::Busy { .. } => server.counts.queue_timeouts.inc(),
-        UpstreamError::RequestBody(_) => {}
-        UpstreamError::Connect { .. }
-        | UpstreamError::ConnectTimeout { .. }
-        | UpstreamError::Tls { .. }
-        | UpstreamError::Reset { .. }
-        | UpstreamError::Invalid { .. }
-        | UpstreamError::Timeout { .. } => server.counts.failures.inc(),
-    }
+    !outbound.websocket && idempotent.contains(outbound.method())
 }
 
 /// Tells the other workers that a request waits for a connection.

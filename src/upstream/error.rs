@@ -61,6 +61,14 @@ pub enum UpstreamError {
         /// The upstream's name.
         upstream: Box<str>,
     },
+    /// Every server is left out.
+    #[error("every server of {upstream} is out")]
+    Down {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// When one may be there again.
+        again: Duration,
+    },
     /// The client's body broke a rule or stopped coming.
     #[error("the request's body failed")]
     RequestBody(#[source] Denial),
@@ -101,17 +109,25 @@ impl UpstreamError {
                 Code::UpstreamBusy,
                 "every connection to the app is in use; try again",
             ),
+            Self::Down { .. } => (Code::UpstreamDown, "the app is down; try again"),
             Self::RequestBody(denial) => return denial.clone(),
         };
         let denial = Denial::new(code, detail).note(note);
-        if matches!(self, Self::Busy { .. }) {
-            return denial.retry_after(Duration::from_secs(1));
+        match self {
+            Self::Busy { .. } => denial.retry_after(Duration::from_secs(1)),
+            Self::Down { again, .. } => denial.retry_after(*again),
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Tls { .. }
+            | Self::Reset { .. }
+            | Self::Invalid { .. }
+            | Self::Timeout { .. }
+            | Self::RequestBody(_) => denial,
         }
-        denial
     }
 
     /// This error and its causes in one line, for the operator.
-    fn chain(&self) -> String {
+    pub(super) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {

@@ -2,24 +2,33 @@
 
 pub mod balance;
 pub mod body;
+mod budget;
+mod check;
+mod choose;
 pub mod client;
 mod errand;
 pub mod error;
 mod exchange;
+pub mod health;
 mod http1;
 pub mod incoming;
 pub mod outbound;
+mod outcome;
 pub mod pool;
 pub mod server;
+mod standing;
 mod stream;
 pub mod tunnel;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use crate::clock;
 use crate::config::settings::{CookieRepair, SameSite, ServerAddress, Upstream as Settings};
 use crate::policy::set_cookie::{Repairs, Wanted};
+use budget::Budget;
 use server::{Server, ServerTls, Upstream};
+use standing::Standing;
 
 /// Every upstream, in the order of `UpstreamId`.
 #[derive(Debug, Default)]
@@ -30,8 +39,8 @@ static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 impl Upstreams {
     /// Builds the upstreams. One whose settings did not change is carried over from `previous`,
-    /// with its connections and counters. `tls` makes the TLS settings of an upstream with https
-    /// servers.
+    /// with its connections and counters; of others, what is known of the health of servers that
+    /// stay is. `tls` makes the TLS settings of an upstream with https servers.
     ///
     /// # Errors
     ///
@@ -45,12 +54,11 @@ impl Upstreams {
         let mut problems = Vec::new();
         for upstream in settings {
             let uses_files = upstream.servers.iter().any(|server| server.tls);
-            let known = previous.and_then(|old| {
-                old.0
-                    .iter()
-                    .find(|old| old.settings == *upstream && !uses_files)
+            let old = previous.and_then(|old| {
+                let mut all = old.0.iter();
+                all.find(|old| old.name == upstream.name)
             });
-            if let Some(known) = known {
+            if let Some(known) = old.filter(|old| old.settings == *upstream && !uses_files) {
                 built.push(Arc::clone(known));
                 continue;
             }
@@ -60,7 +68,10 @@ impl Upstreams {
                 Ok(None)
             };
             match config {
-                Ok(config) => built.push(Arc::new(assemble(upstream, config.as_ref()))),
+                Ok(config) => {
+                    let old = old.map(|old| &**old);
+                    built.push(Arc::new(assemble(upstream, config.as_ref(), old)));
+                }
                 Err(problem) => problems.push(problem),
             }
         }
@@ -83,7 +94,15 @@ impl Upstreams {
     }
 }
 
-fn assemble(settings: &Settings, tls: Option<&Arc<rustls::ClientConfig>>) -> Upstream {
+fn assemble(
+    settings: &Settings,
+    tls: Option<&Arc<rustls::ClientConfig>>,
+    old: Option<&Upstream>,
+) -> Upstream {
+    let judged_alike = |old: &&Upstream| {
+        old.settings.health == settings.health && old.settings.eject == settings.eject
+    };
+    let old = old.filter(judged_alike);
     let servers = settings.servers.iter().map(|server| {
         let tls = tls.filter(|_| server.tls).and_then(|config| {
             let host = match (&settings.tls.server_name, &server.address) {
@@ -98,7 +117,14 @@ fn assemble(settings: &Settings, tls: Option<&Arc<rustls::ClientConfig>>) -> Ups
             })
         });
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Server::new(key, server.clone(), tls, settings.connections))
+        let mut known = old.iter().flat_map(|old| &old.servers);
+        let known = known.find(|old| old.settings.address == server.address);
+        let standing = known.map_or_else(
+            || Arc::new(Standing::new(settings.eject, settings.health.as_ref())),
+            |known| Arc::clone(&known.standing),
+        );
+        let limit = settings.connections;
+        Arc::new(Server::new(key, server.clone(), (tls, standing), limit))
     });
     Upstream {
         name: Arc::clone(&settings.name),
@@ -106,6 +132,8 @@ fn assemble(settings: &Settings, tls: Option<&Arc<rustls::ClientConfig>>) -> Ups
         servers: servers.collect(),
         cookies: Repairs::compile(settings.cookies.iter().map(wanted)),
         turn: AtomicUsize::new(0),
+        born: clock::monotonic(),
+        budget: Mutex::new(Budget::new()),
     }
 }
 

@@ -1,11 +1,14 @@
 //! The servers of the apps: what is known about each, shared by all workers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use super::budget::Budget;
+use super::health::State;
+use super::standing::Standing;
 use crate::config::settings::{
     Balance, ServerAddress, Upstream as Settings, UpstreamHost, UpstreamServer,
 };
@@ -30,6 +33,8 @@ pub struct Server {
     in_flight: AtomicUsize,
     pub(super) waiting: AtomicUsize,
     limit: usize,
+    /// Whether it is given requests. Goes over reloads that change nothing about it.
+    pub(super) standing: Arc<Standing>,
 }
 
 /// TLS towards a server.
@@ -45,7 +50,7 @@ impl Server {
     pub(super) fn new(
         key: u64,
         settings: UpstreamServer,
-        tls: Option<ServerTls>,
+        (tls, standing): (Option<ServerTls>, Arc<Standing>),
         limit: usize,
     ) -> Self {
         let authority = match &settings.address {
@@ -76,7 +81,20 @@ impl Server {
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             limit,
+            standing,
         }
+    }
+
+    /// Whether it is given requests, or why not.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.standing.state()
+    }
+
+    /// What was wrong with its last check, where something was.
+    #[must_use]
+    pub fn check_problem(&self) -> Option<String> {
+        self.standing.problem()
     }
 
     /// What the sticky cookie says of this server; tells nothing about its address.
@@ -130,6 +148,10 @@ pub struct Upstream {
     pub cookies: Repairs,
     /// For round robin: how many picks there were.
     pub(super) turn: AtomicUsize,
+    /// The time of the budget counts from here.
+    pub(super) born: Instant,
+    /// What retries come out of; locked for a retry alone.
+    pub(super) budget: Mutex<Budget>,
 }
 
 impl Upstream {

@@ -127,7 +127,9 @@ upstream = "app"
         ('[directory.where]\ntype = "django"\ndatabase = "postgers://u:p@h/db"\n', ["did you mean postgres"]),
         ('[upstream.cookies]\nservers = ["http://x"]\ncookies = { samesite = "lax" }\n', ["same_site"]),
         ('[tls.acme]\ndomains = ["x.example"]\n', ["not in this version"]),
-        ('[upstream.later]\nservers = ["http://x"]\nhealth = { path = "/" }\n', ["not in this version"]),
+        ('[upstream.well]\nservers = ["http://x"]\nhealth = { path = "health" }\n', ["well.health.path", "begins with /"]),
+        ('[upstream.well]\nservers = ["http://x"]\nhealth = { every = "5s" }\n', ["well.health.path", "is required"]),
+        ('[upstream.well]\nservers = ["http://x"]\neject = { failures = 0 }\n', ["well.eject.failures", "1 to 1000"]),
     ],
 )  # fmt: skip
 def test_each_mistake_says_what_is_wrong_where_and_what_to_do(tmp_path, extra, words):

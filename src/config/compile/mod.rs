@@ -14,6 +14,7 @@ mod expect;
 mod flask;
 mod forward;
 mod headers;
+mod health;
 mod identity;
 mod jwt;
 mod jwt_keys;

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::context::{Context, check_table_name};
 use super::cookies;
+use super::health;
 use crate::config::node::quote;
 use crate::config::problem::nearest;
 use crate::config::raw::decode::At;
@@ -59,6 +60,8 @@ fn upstream(name: &str, raw: At<doors::Upstream>, cx: &mut Context<'_>) -> Optio
         connections: cx.number(raw.connections, 1..=1_000_000),
         queue: raw.queue.map_or_else(Default::default, |queue| queue.value),
         retries: cx.number(raw.retries, 0..=10),
+        health: raw.health.and_then(|raw| health::check(raw, cx)),
+        eject: raw.eject.and_then(|raw| health::eject(raw.value, cx)),
         tls: tls(raw.tls, has_tls, cx),
         cookies: cookies::compile(raw.cookies, cx),
     };
@@ -165,18 +168,20 @@ fn fixed_host(host: &At<String>, cx: &mut Context<'_>) -> Option<UpstreamHost> {
     }
     let allowed = "\"preserve\", \"upstream\", or the name to send, such as \"app.example.com\"";
     let near = nearest(&host.value, ["preserve", "upstream"]).filter(|_| !host.value.contains('.'));
-    let parsed = Url::parse(&format!("http://{}/", host.value)).ok();
-    let is_authority = parsed.is_some_and(|url| {
-        url.path() == "/" && url.username().is_empty() && url.password().is_none()
-    }) && !host
-        .value
-        .contains(['/', '?', '#', '@', '\\', ' ', '\t', '\n', '\r']);
-    let value = HeaderValue::from_str(&host.value).ok();
-    let value = value.filter(|_| is_authority && near.is_none());
+    let value = authority(&host.value).filter(|_| near.is_none());
     if value.is_none() {
         cx.error(host.wrong("is not a host").allowed(allowed).nearest(near));
     }
     value.map(UpstreamHost::Fixed)
+}
+
+/// A value that `Host` may have: a name or an address, and a port where it is not the usual one.
+pub(super) fn authority(text: &str) -> Option<HeaderValue> {
+    let parsed = Url::parse(&format!("http://{text}/")).ok();
+    let is_one = parsed.is_some_and(|url| {
+        url.path() == "/" && url.username().is_empty() && url.password().is_none()
+    }) && !text.contains(['/', '?', '#', '@', '\\', ' ', '\t', '\n', '\r']);
+    HeaderValue::from_str(text).ok().filter(|_| is_one)
 }
 
 fn tls(raw: Option<At<doors::UpstreamTls>>, has_tls: bool, cx: &mut Context<'_>) -> UpstreamTls {

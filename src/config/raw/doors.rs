@@ -80,10 +80,31 @@ table! {
         connections: u64,
         queue: Duration,
         retries: u64,
+        health: Health,
+        eject: OrFalse<Eject>,
         tls: UpstreamTls,
         cookies: CookieRepairs,
     }
-    later { "health", "eject" }
+}
+
+table! {
+    /// `health` of an upstream.
+    Health {
+        path: String,
+        every: Duration,
+        timeout: Duration,
+        healthy: u64,
+        unhealthy: u64,
+        host: String,
+    }
+}
+
+table! {
+    /// `eject` of an upstream.
+    Eject {
+        failures: u64,
+        time: Duration,
+    }
 }
 
 table! {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 
 use super::CertificateFiles;
 
@@ -29,6 +29,10 @@ pub struct Upstream {
     pub queue: Duration,
     /// Further servers tried for a request that no server began to answer.
     pub retries: u32,
+    /// How servers are asked whether they are well; `None`: they are not asked.
+    pub health: Option<HealthCheck>,
+    /// When a server that fails requests is left out; `None`: never.
+    pub eject: Option<Eject>,
     /// For https servers.
     pub tls: UpstreamTls,
     /// Repairs of the app's cookies, in the order written; the first that fits a cookie's name holds.
@@ -46,6 +50,32 @@ pub struct UpstreamServer {
     pub tls: bool,
     /// Share of the requests; at least 1.
     pub weight: u32,
+}
+
+/// `health` of an upstream: one question, asked of each server again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for: a path, and a query where it has one.
+    pub target: Uri,
+    /// The `Host` of the question; the upstream's fixed one or the server's own where `None`.
+    pub host: Option<HeaderValue>,
+    /// From the beginning of one check to that of the next.
+    pub every: Duration,
+    /// For the whole check, connecting included.
+    pub timeout: Duration,
+    /// Checks passed in a row that bring a server back; at least 1.
+    pub healthy: u32,
+    /// Checks failed in a row that take a server out; at least 1.
+    pub unhealthy: u32,
+}
+
+/// `eject` of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eject {
+    /// Failed requests in a row that take a server out; at least 1.
+    pub failures: u32,
+    /// For how long, the first time.
+    pub time: Duration,
 }
 
 /// Where a server listens.

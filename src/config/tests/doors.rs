@@ -152,3 +152,57 @@ fn security_headers_are_off_until_the_table_is_there() {
         &["not a header value"],
     );
 }
+
+#[test]
+fn checks_and_ejection_have_times_and_counts_within_bounds() {
+    for (key, why) in [
+        ("health = ◆{ every = \"5s\" }", "health.path"),
+        ("health = { path = ◆\"health\" }", "begins with /"),
+        ("health = { path = ◆\"/a b\" }", "not a path to ask for"),
+        ("health = { path = ◆\"/#top\" }", "not a path to ask for"),
+        (
+            "health = { path = \"/\", every = ◆\"1ms\" }",
+            "\"100ms\" to \"1h\"",
+        ),
+        (
+            "health = { path = \"/\", timeout = ◆\"0s\" }",
+            "\"100ms\" to \"1h\"",
+        ),
+        ("health = { path = \"/\", healthy = ◆0 }", "1 to 1000"),
+        ("health = { path = \"/\", unhealthy = ◆1001 }", "1 to 1000"),
+        ("health = { path = \"/\", host = ◆\"a/b\" }", "not a host"),
+        (
+            "health = { path = \"/\", ◆evry = \"1s\" }",
+            "did you mean every?",
+        ),
+        ("eject = { failures = ◆0 }", "1 to 1000"),
+        ("eject = { time = ◆\"2h\" }", "\"100ms\" to \"1h\""),
+        ("eject = ◆true", "must be a table"),
+        ("◆helth = 1", "did you mean health?"),
+    ] {
+        refused(&upstream(key), &[why]);
+    }
+}
+
+#[test]
+fn servers_are_ejected_unless_the_file_says_no_and_checked_only_where_it_says_how() {
+    let with = |keys: &str| {
+        let text = format!("{GOOD}[upstream.more]\nservers = [\"http://x\"]\n{keys}");
+        good(&text).settings.upstreams[1].clone()
+    };
+    let quiet = with("");
+    let eject = quiet.eject.unwrap();
+    assert_eq!((eject.failures, eject.time.as_secs()), (5, 10));
+    assert_eq!(quiet.health, None);
+    assert_eq!(with("eject = false").eject, None);
+    let partly = with("eject = { failures = 2 }").eject.unwrap();
+    assert_eq!((partly.failures, partly.time.as_secs()), (2, 10));
+    let check = with("health = { path = \"/up?deep=1\", host = \"app.example\" }").health;
+    let check = check.unwrap();
+    assert_eq!(
+        (check.target.to_string(), check.host.unwrap()),
+        ("/up?deep=1".to_owned(), "app.example".parse().unwrap())
+    );
+    assert_eq!((check.every.as_secs(), check.timeout.as_secs()), (5, 2));
+    assert_eq!((check.healthy, check.unhealthy), (2, 3));
+}

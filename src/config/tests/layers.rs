@@ -257,7 +257,7 @@ fn the_seed_of_the_fuzz_target_holds_no_mistake() {
 }
 
 #[test]
-/// The example of the contract, but for what later versions bring (`health`).
+/// The example of the contract.
 fn the_contracts_example_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("certs")).unwrap();
@@ -276,6 +276,7 @@ key  = "certs/app.key"
 
 [upstream.edms]
 servers = ["http://127.0.0.1:8000"]
+health  = { path = "/health/", every = "5s" }
 
 [auth.edms-token]
 type   = "jwt"

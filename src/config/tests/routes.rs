@@ -89,9 +89,6 @@ fn what_comes_later_is_not_unknown_but_not_in_this_version() {
         refused(&format!("[◆{name}{rest}]\nanything = 1"), later);
     }
     refused("[tls.◆acme]\ndomains = [\"a\"]", later);
-    for key in ["health = { path = \"/\" }", "eject = { failures = 5 }"] {
-        refused(&upstream(&format!("◆{key}")), later);
-    }
     for kind in ["gateway-session", "oidc"] {
         refused(
             &format!("[auth.more]\ntype = ◆\"{kind}\"\ncookie = \"x\""),

@@ -3,8 +3,9 @@
 //! `encode`, `head` and `decode` are pure functions over bytes; [`link::Link`] does the reading and
 //! writing. The connection is not a task of its own and nothing goes through channels: whoever
 //! waits for the answer moves it on. A request that is to be sent again is written again, so that
-//! no copy of its head is kept.
+//! no copy of its head is kept. `ask` is for checks: one question, one connection.
 
+pub(super) mod ask;
 mod decode;
 mod encode;
 mod head;
