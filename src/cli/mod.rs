@@ -48,8 +48,8 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: run and demo stopped as told, check and test found nothing wrong, explain: the request would
-     pass, token inspect: an authenticator takes the token, why: the refusal was found, init: the file
-     is written
+     pass, token inspect: an authenticator takes the token, why: the refusal was found, sessions:
+     listed or revoked, init: the file is written
   1  not so: mistakes in the configuration, an expectation that fails, a request that would be refused,
      a token that nobody takes, a request id that is not known, an address that is taken, an app that
      could not be read

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -38,16 +38,16 @@ pub(super) struct List {
 
 /// What is to hold no more.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, id = "what", args = ["user", "jti", "session"])]
+#[command(group = ArgGroup::new("what").required(true))]
 pub(super) struct Revoke {
     /// All sessions of a user, and all their tokens that were issued before now.
-    #[arg(long)]
+    #[arg(long, group = "what")]
     user: Option<String>,
     /// The token with this `jti`.
-    #[arg(long)]
+    #[arg(long, group = "what")]
     jti: Option<String>,
     /// The session whose key begins so, as `sessions list` prints it.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", group = "what")]
     session: Option<String>,
     /// As JSON.
     #[arg(long)]

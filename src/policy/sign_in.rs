@@ -55,30 +55,30 @@ impl SignInPaths {
 mod tests {
     use super::*;
 
-    fn step(method: Method, path: &str) -> Option<SignInStep> {
+    fn step(method: &Method, path: &str) -> Option<SignInStep> {
         let paths = SignInPaths {
             handler: HandlerId(0),
             login: "/login/".into(),
             refresh: Some("/refresh/".into()),
             logout: Some("/logout/".into()),
         };
-        paths.step(&method, path)
+        paths.step(method, path)
     }
 
     #[test]
     fn each_step_has_its_path_and_method() {
-        assert_eq!(step(Method::POST, "/login/"), Some(SignInStep::Login));
-        assert_eq!(step(Method::POST, "/refresh/"), Some(SignInStep::Refresh));
-        assert_eq!(step(Method::POST, "/logout/"), Some(SignInStep::Logout));
-        assert_eq!(step(Method::DELETE, "/logout/"), Some(SignInStep::Logout));
+        assert_eq!(step(&Method::POST, "/login/"), Some(SignInStep::Login));
+        assert_eq!(step(&Method::POST, "/refresh/"), Some(SignInStep::Refresh));
+        assert_eq!(step(&Method::POST, "/logout/"), Some(SignInStep::Logout));
+        assert_eq!(step(&Method::DELETE, "/logout/"), Some(SignInStep::Logout));
     }
 
     #[test]
     fn what_is_read_or_stands_beside_is_an_ordinary_request() {
-        assert_eq!(step(Method::GET, "/login/"), None);
-        assert_eq!(step(Method::OPTIONS, "/logout/"), None);
-        assert_eq!(step(Method::GET, "/logout/"), None);
-        assert_eq!(step(Method::POST, "/login"), None);
-        assert_eq!(step(Method::POST, "/login/x"), None);
+        assert_eq!(step(&Method::GET, "/login/"), None);
+        assert_eq!(step(&Method::OPTIONS, "/logout/"), None);
+        assert_eq!(step(&Method::GET, "/logout/"), None);
+        assert_eq!(step(&Method::POST, "/login"), None);
+        assert_eq!(step(&Method::POST, "/login/x"), None);
     }
 }

@@ -278,13 +278,12 @@ pub(super) fn sessions(
     needed: bool,
     cx: &mut Context<'_>,
 ) -> Option<GatewaySessions> {
-    let written = raw.as_ref().map(|raw| raw.key.clone());
-    let raw = raw.map(|raw| raw.value);
-    let given = |field: fn(&raw::Session) -> bool| raw.as_ref().is_some_and(field);
-    if let Some(key) = written.filter(|_| !needed && given(|raw| raw.store.is_some())) {
+    // The built-in defaults stand there in any case.
+    if !needed && cx.problems.place_of("session").is_some() {
         let message = "is used by nothing: no [token_handler.NAME], and no jwt with `revocable`";
-        cx.warn(Problem::new(key, message).of_the_key());
+        cx.warn(Problem::new("session", message).of_the_key());
     }
+    let raw = raw.map(|raw| raw.value);
     let raw = raw?;
     let home = home(raw.store, raw.path, cx);
     let cookie = cookie(raw.cookie, cx);

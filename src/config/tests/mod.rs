@@ -11,6 +11,7 @@ mod layers;
 mod rate_limits;
 mod routes;
 mod sessions;
+mod signin;
 
 use std::collections::BTreeMap;
 
