@@ -3,11 +3,14 @@ the real Flask with Flask-JWT-Extended, as they come.
 """
 
 import concurrent.futures
+import contextlib
+import subprocess
+import sys
 import time
 
 import pytest
 
-from harness.apps import ACCESS_LOG, DjangoApp, FlaskApp
+from harness.apps import ACCESS_LOG, APPS, DjangoApp, FlaskApp
 from harness.check import passed, refused, seen_by_app
 from harness.ports import wait_for
 from harness.single_page import COOKIE, SinglePage
@@ -190,7 +193,8 @@ def test_what_the_page_still_keeps_of_its_old_token_does_no_harm(gate, page):
     for path in ("/api/echo/x/", "/api/echo/either/"):
         for word in ("Bearer undefined", "Bearer null", "Bearer ey.J.x"):
             seen = seen_by_app(spa.get(path, headers={"Authorization": word}))
-            assert seen["headers"]["AUTHORIZATION"].startswith("Bearer ey") and len(seen["headers"]["AUTHORIZATION"]) > 90
+            told = seen["headers"]["AUTHORIZATION"]
+            assert told.startswith("Bearer ey") and len(told) > 90
 
 
 def test_a_bad_password_begins_no_session(gate, page):
@@ -324,36 +328,29 @@ def test_flask_renews_and_signs_out_with_bearer_tokens(gate, page, flask):
 def test_a_renewal_that_the_app_refuses_ends_the_session(gate, page, django):
     spa = page(gate)
     spa.sign_in("hana")
-    with django_shell(django, "from accounts.models import User; User.objects.filter(username='hana').update(is_active=False)"):
+    with closed_account(django, "hana"):
         time.sleep(LIFE_S + 1)
         problem = refused(spa.get("/api/me/"), 401, "session_expired")
         assert "hana" not in str(problem)
         refused(spa.get("/api/me/"), 401, "session_unknown")
 
 
-def django_shell(app, code):
-    """Runs code in the app's shell; hana's account is active again after the block."""
-    import contextlib
-    import subprocess
-    import sys
+@contextlib.contextmanager
+def closed_account(app, user):
+    """The user's account is not active inside the block."""
 
-    from harness.apps import APPS
-
-    def run(text):
+    def set_active(active):
+        code = f"from accounts.models import User; User.objects.filter(username={user!r}).update(is_active={active})"
         subprocess.run(
-            [sys.executable, "manage.py", "shell", "-c", text], cwd=APPS / "django_app", env=app._env, check=True,
+            [sys.executable, "manage.py", "shell", "-c", code], cwd=APPS / "django_app", env=app._env, check=True,
             timeout=60, capture_output=True,
         )  # fmt: skip
 
-    @contextlib.contextmanager
-    def block():
-        run(code)
-        try:
-            yield
-        finally:
-            run(code.replace("False", "True"))
-
-    return block()
+    set_active(False)
+    try:
+        yield
+    finally:
+        set_active(True)
 
 
 def test_other_sites_can_neither_act_nor_sign_in_or_out(gate, page):
@@ -374,7 +371,7 @@ def test_other_sites_can_neither_act_nor_sign_in_or_out(gate, page):
     assert answer.status_code == 200 and answer.json() == {}
 
 
-def test_the_app_down_when_it_is_time_costs_nothing_while_the_token_is_good(gate, page, django, module_gateway):
+def test_a_renewal_before_the_end_is_made_behind_a_request(gate, page, django):
     spa = page(gate)
     spa.sign_in("tara")
     time.sleep(LIFE_S / 2 + 0.5)
