@@ -129,6 +129,7 @@ async fn decide(case: &Case, expected: &Value) -> Result<(), String> {
         websocket: false,
         peer_certificate: None,
         client: None,
+        own_cookie: None,
     };
     let attempt = authenticators
         .identify(&[AuthenticatorId(0)], case.admission, &request, case.now)

@@ -67,6 +67,7 @@ fn ask(name: &'static str, value: &[u8]) -> bool {
         websocket: false,
         peer_certificate: None,
         client: None,
+        own_cookie: None,
     };
     let work = authenticators().identify(&[AuthenticatorId(0)], Admission::Required, &request, NOW);
     let attempt = tokio::runtime::Builder::new_current_thread()

@@ -24,6 +24,7 @@ use crate::auth::attempt;
 use crate::auth::ports::{Asked, StoreError, StoreStatus};
 use crate::auth::words::chain;
 use crate::clock;
+use crate::policy::cookie::take_cookie;
 use crate::policy::forwarded::Scheme;
 
 /// Largest answer in bytes.
@@ -98,8 +99,12 @@ impl Carried {
             let values = request.headers.get_all(name).iter();
             values.map(move |value| (name.clone(), value.clone()))
         });
+        let mut headers = joined_cookies(headers);
+        if let Some(name) = request.own_cookie {
+            hide(&mut headers, name);
+        }
         Self {
-            headers: joined_cookies(headers),
+            headers,
             host: request.client.map(|client| client.authority.clone()),
             https: request
                 .client
@@ -178,6 +183,16 @@ fn joined_cookies(
         }
     }
     list
+}
+
+/// Leaves the gateway's own cookie out: it is good for more than the app that is asked.
+fn hide(fields: &mut Vec<(HeaderName, HeaderValue)>, cookie: &str) {
+    let Some(at) = fields.iter().position(|(name, _)| *name == COOKIE) else {
+        return;
+    };
+    let mut one = HeaderMap::from_iter([fields.remove(at)]);
+    take_cookie(&mut one, cookie);
+    fields.extend(one.remove(COOKIE).map(|line| (COOKIE, line)));
 }
 
 impl Endpoint {
@@ -355,5 +370,21 @@ mod tests {
             ..Carried::nothing()
         };
         assert_eq!(format!("{carried:?}"), "[\"cookie\"]");
+    }
+
+    #[test]
+    fn the_gateways_own_cookie_is_not_told_to_an_endpoint() {
+        let line = |text| (COOKIE, HeaderValue::from_static(text));
+        let cookies = |lines: Vec<(HeaderName, HeaderValue)>| {
+            let mut fields = joined_cookies(lines.into_iter());
+            hide(&mut fields, "__Host-portcullis");
+            let line = fields.iter().find(|(name, _)| *name == COOKIE);
+            line.map(|(_, line)| line.to_str().unwrap().to_owned())
+        };
+        let two = vec![line("a=1"), line("__Host-portcullis=x; sessionid=s")];
+        assert_eq!(cookies(two).as_deref(), Some("a=1; sessionid=s"));
+        assert_eq!(cookies(vec![line("__Host-portcullis=x")]), None);
+        assert_eq!(cookies(vec![line("a=1")]).as_deref(), Some("a=1"));
+        assert_eq!(cookies(vec![]), None);
     }
 }

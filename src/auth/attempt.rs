@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub peer_certificate: Option<&'a PeerCertificate>,
     /// Who the client is and which host it asked for, for those that ask the app.
     pub client: Option<&'a Client>,
+    /// The name of the gateway's own session cookie, which nobody is told.
+    pub own_cookie: Option<&'a str>,
 }
 
 /// What came of trying a route's authenticators.

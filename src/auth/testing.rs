@@ -204,6 +204,7 @@ pub(crate) fn get(headers: &HeaderMap) -> Request<'_> {
         websocket: false,
         peer_certificate: None,
         client: None,
+        own_cookie: None,
     }
 }
 

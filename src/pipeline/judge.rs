@@ -186,7 +186,7 @@ pub async fn judge<'u>(
                 by_cookie = false;
             }
             Who::Bearer => {
-                let request = asked(subject, client, judged.handshake.is_some());
+                let request = asked(gate, subject, client, judged.handshake.is_some());
                 let admission = route.requirement.admission;
                 let authenticators = &gate.authenticators;
                 let mut attempt = authenticators
@@ -229,7 +229,12 @@ pub async fn judge<'u>(
 }
 
 /// A request as the authenticators see it.
-fn asked<'r>(subject: &Subject<'r, 'r>, client: &'r Client, websocket: bool) -> auth::Request<'r> {
+fn asked<'r>(
+    gate: &'r Snapshot,
+    subject: &Subject<'r, 'r>,
+    client: &'r Client,
+    websocket: bool,
+) -> auth::Request<'r> {
     auth::Request {
         method: subject.method,
         headers: subject.headers,
@@ -237,6 +242,7 @@ fn asked<'r>(subject: &Subject<'r, 'r>, client: &'r Client, websocket: bool) -> 
         websocket,
         peer_certificate: (subject.peer.tls.as_ref()).and_then(|tls| tls.certificate.as_deref()),
         client: Some(client),
+        own_cookie: gate.policy.session_cookie.as_deref(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! No async, no clock, no I/O. Time comes as an argument. Live traffic, `explain` and the tests
 //! ask the same value.
 
+pub mod cookie;
 pub mod cors;
 pub mod csrf;
 pub mod denial;

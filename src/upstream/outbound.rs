@@ -6,12 +6,13 @@
 
 use std::fmt;
 
-use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::body::RequestBody;
+use crate::policy::cookie::take_cookie;
 use crate::policy::forwarded::Client;
 use crate::policy::identity::Caller;
 use crate::policy::path::CanonicalPath;
@@ -215,64 +216,4 @@ fn target(uri: &Uri, facts: &Facts<'_, '_>) -> Uri {
         None => path.into_owned(),
     };
     PathAndQuery::try_from(text).map_or_else(|_| Uri::from_static("/"), Uri::from)
-}
-
-/// Takes one cookie out of the `Cookie` header and gives its value. Works on bytes: another
-/// cookie's odd ones must not keep this one in.
-fn take_cookie(headers: &mut HeaderMap, name: &str) -> Option<Box<str>> {
-    let line = headers.get(COOKIE)?.as_bytes();
-    memchr::memmem::find(line, name.as_bytes())?;
-    let is_it = |pair: &&[u8]| {
-        let equals = pair.iter().position(|byte| *byte == b'=');
-        let have = equals.and_then(|at| pair.get(..at)).unwrap_or(pair);
-        have.trim_ascii() == name.as_bytes()
-    };
-    let pairs = || line.split(|byte| *byte == b';');
-    let held = pairs().find(is_it)?;
-    let value = held
-        .splitn(2, |byte| *byte == b'=')
-        .nth(1)
-        .unwrap_or_default();
-    let value = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
-    let value = Box::from(value);
-    let rest: Vec<_> = pairs()
-        .filter(|pair| !is_it(pair))
-        .map(<[u8]>::trim_ascii)
-        .collect();
-    match HeaderValue::from_bytes(&rest.join(&b"; "[..])) {
-        Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
-        Ok(_) | Err(_) => drop(headers.remove(COOKIE)),
-    }
-    Some(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gateways_own_cookie_does_not_reach_the_app() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            COOKIE,
-            HeaderValue::from_static("a=1; portcullis-server=s2; b=2"),
-        );
-        assert_eq!(
-            take_cookie(&mut headers, STICKY_COOKIE).as_deref(),
-            Some("s2")
-        );
-        assert_eq!(headers.get(COOKIE).unwrap(), "a=1; b=2");
-        headers.insert(COOKIE, HeaderValue::from_static("portcullis-server=s2"));
-        take_cookie(&mut headers, STICKY_COOKIE);
-        assert!(headers.get(COOKIE).is_none());
-    }
-
-    #[test]
-    fn odd_bytes_of_another_cookie_do_not_keep_it_in() {
-        let mut headers = HeaderMap::new();
-        let line = HeaderValue::from_bytes(b"a=\xe9; portcullis-server=s2").unwrap();
-        headers.insert(COOKIE, line);
-        take_cookie(&mut headers, STICKY_COOKIE);
-        assert_eq!(headers.get(COOKIE).unwrap().as_bytes(), b"a=\xe9");
-    }
 }

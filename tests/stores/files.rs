@@ -81,6 +81,7 @@ async fn asked(all: &Authenticators, name: &str, vector: &Value) -> Result<Strin
         websocket: false,
         peer_certificate: None,
         client: None,
+        own_cookie: None,
     };
     let now = Timestamp::from_unix_seconds(vector["now"].as_i64().unwrap());
     let ids = [AuthenticatorId(0)];
