@@ -2,7 +2,8 @@
 //!
 //! Runs on the runtime of whoever asks, never on a worker's pool. It is not a client's request: it
 //! goes through no route and needs no permit, and nothing of a client stands in it but the host
-//! that was asked for. It is sent once, to the first server that takes the connection.
+//! that was asked for. It is sent once, to the first server that takes the connection;
+//! those that are left out are asked last.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,12 +24,16 @@ use crate::signin::{App, AppError, Errand, MOST_ANSWER, Post, Reply};
 impl App for Upstream {
     fn post(&self, post: Post) -> Errand {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let servers: Vec<Arc<Server>> = self.servers.clone();
+        let mut servers: Vec<Arc<Server>> = self.servers.clone();
+        let count = servers.len().max(1);
+        servers.rotate_left(first % count);
+        // One that is left out may take the connection and hang: it is asked last.
+        servers.sort_by_key(|server| !server.state().is_in());
         let settings = (self.settings.host.clone(), self.settings.connect_timeout);
         Box::pin(async move {
             let limit = post.limit;
             let whole = async {
-                let (stream, server) = reach(&servers, first, settings.1).await?;
+                let (stream, server) = reach(&servers, settings.1).await?;
                 let request = request(post, &settings.0, &server)?;
                 exchange(stream, request).await
             };
@@ -43,15 +48,10 @@ impl App for Upstream {
 /// A connection to the first server that takes one.
 async fn reach(
     servers: &[Arc<Server>],
-    first: usize,
     limit: std::time::Duration,
 ) -> Result<(Stream, Arc<Server>), AppError> {
     let mut last = AppError("the app has no server".to_owned());
-    for step in 0..servers.len() {
-        let place = first.wrapping_add(step) % servers.len();
-        let Some(server) = servers.get(place) else {
-            continue;
-        };
+    for server in servers {
         match connect(server, limit).await {
             Ok(stream) => return Ok((stream, Arc::clone(server))),
             Err(error) => last = told(&error),
