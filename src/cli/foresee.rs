@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Judged, Subject, Verdict, Who, judge};
 use crate::pipeline::sealing::Sealing;
-use crate::pipeline::{respond, serve, trace};
+use crate::pipeline::{ids, respond, serve, trace};
 use crate::policy::cors::sole_origin;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::host::parse_authority;
@@ -160,8 +160,8 @@ fn forwarded(
     now: Timestamp,
 ) -> Result<Outcome, Denial> {
     let trusted = gate.policy.trusted_proxies.trusts(ask.peer.address.ip());
-    let request_id = serve::request_id(gate, trusted, &ask.headers, now);
-    let traceparent = serve::traceparent(&ask.headers);
+    let request_id = ids::request_id(gate, trusted, &ask.headers, now);
+    let traceparent = ids::traceparent(&ask.headers);
     let sealing = Sealing {
         gate,
         route,

@@ -3,6 +3,7 @@
 pub mod arrival;
 pub mod body;
 mod files;
+pub(crate) mod ids;
 mod inbound;
 pub mod judge;
 mod limits;
