@@ -57,6 +57,12 @@ def postgres():
     yield from _service(Postgres)
 
 
+@pytest.fixture(scope="module")
+def own_postgres():
+    """The same for one file alone, which makes users and databases by names that others may want too."""
+    yield from _service(Postgres)
+
+
 @pytest.fixture(scope="session")
 def mariadb():
     """A MariaDB of the run's own, with the same face."""

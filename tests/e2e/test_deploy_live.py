@@ -112,12 +112,12 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, postgres, redis_server, start_app):
+def stack(tmp_path_factory, own_postgres, redis_server, start_app):
     """The databases by compose's script, both apps on them, and the gateway's file, which gets only their addresses."""
     folder = compose_folder(tmp_path_factory.mktemp("stack"))
-    admin = postgres.url("admin", "postgres")
+    admin = own_postgres.url("admin", "postgres")
     env = {**os.environ, "SECRETS": str(folder / "secrets"), "POSTGRES_USER": "admin", "PGHOST": "127.0.0.1"}
-    env |= {"PGPORT": str(postgres.port), "PGPASSWORD": admin.split(":")[2].split("@")[0]}
+    env |= {"PGPORT": str(own_postgres.port), "PGPASSWORD": admin.split(":")[2].split("@")[0]}
     env["PATH"] = f"{Path(program('psql')).parent}:{env['PATH']}"
     for times in (1, 2):
         code, text = run("sh", folder / "postgres/init.sh", env=env)
@@ -128,7 +128,7 @@ def stack(tmp_path_factory, postgres, redis_server, start_app):
         return dict(line.split("=", 1) for line in lines)
 
     def here(url):
-        return url.replace("@postgres/", f"@127.0.0.1:{postgres.port}/")
+        return url.replace("@postgres/", f"@127.0.0.1:{own_postgres.port}/")
 
     django, flask = settings("django"), settings("flask")
     redis = {"DJANGO_REDIS_URL": redis_server.url(11), "FLASK_REDIS_URL": redis_server.url(12)}
@@ -181,7 +181,7 @@ def test_the_gateway_of_compose_lets_in_who_signed_in_at_flask(stack):
     assert "technician" in seen["headers"]["X_AUTH_ROLES"], seen
 
 
-def test_the_gateway_of_compose_may_read_the_databases_and_not_write(stack, postgres):
+def test_the_gateway_of_compose_may_read_the_databases_and_not_write(stack, own_postgres):
     gate, _, _, _ = stack
     url = (gate.folder / "secrets/pages_url").read_text().strip()
     env = {**os.environ, "PATH": f"{Path(program('psql')).parent}:{os.environ['PATH']}"}

@@ -378,6 +378,13 @@ class Outcome:
         return f"<answers {self.raw[:600]!r} closed {self.closed}; arrived {self.arrived} faults {self.faults}>"
 
 
+def taken_before(request, milliseconds):
+    """Whether the gateway made this request's id before that time."""
+    ids = request.all("x-request-id")
+    made = re.fullmatch(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", ids[0] if ids else "")
+    return bool(made) and int(made.group(1) + made.group(2), 16) < milliseconds
+
+
 def settled(raw, methods):
     """How long to wait for more, in seconds, after these bytes: hardly, when every request has its answer."""
     try:
@@ -439,17 +446,24 @@ class Front:
         assert answers[0].body == target.encode(), f"another request's answer: {data!r}"
 
     def watch(self):
-        """From now on: a function that gives (requests, faults, partials) that came since, the probe left out."""
+        """From now on: a function that gives (requests, faults, partials) that came since, the probe left out.
+
+        What the gateway took before and the recorder heard of late, as of an attack just before this one, is told by
+        the time in its request id (UUIDv7). A request without such an id counts whenever it came.
+        """
+        began = int(time.time() * 1000)
         marks = len(self.upstream.requests), len(self.upstream.faults), len(self.upstream.partials)
         first = self.upstream.requests[-1].number if self.upstream.requests else 0
 
         def since():
             self.probe()
             requests = [r for r in self.upstream.requests[marks[0] :] if not r.target.startswith("/open/probe-")]
+            requests = [r for r in requests if not taken_before(r, began)]
             deadline = time.monotonic() + 2
             for request in requests:
                 request.judged.wait(max(0, deadline - time.monotonic()))
             late = [one for one in self.upstream.partials[marks[2] :] if isinstance(one, bytes) or one.number > first]
+            late = [one for one in late if isinstance(one, bytes) or not taken_before(one, began)]
             return requests, self.upstream.faults[marks[1] :], late
 
         return since
