@@ -1,8 +1,10 @@
 //! Which requests are part of signing in at an app whose tokens the gateway keeps.
 //!
-//! The path is that which the app sees. A request that is none of these is an ordinary one.
+//! The path is that which the app sees, in any spelling: servers decode what is percent-encoded
+//! before they look for a view. A request that is none of these is an ordinary one.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 /// The place of a token handler in the configuration, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +39,8 @@ impl SignInPaths {
     /// changes something to sign out.
     #[must_use]
     pub fn step(&self, method: &Method, path: &str) -> Option<SignInStep> {
-        let is = |wanted: &Option<Box<str>>| wanted.as_deref() == Some(path);
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let is = |wanted: &Option<Box<str>>| wanted.as_deref() == Some(&*path);
         if *method == Method::POST {
             if *self.login == *path {
                 return Some(SignInStep::Login);
@@ -71,6 +74,17 @@ mod tests {
         assert_eq!(step(&Method::POST, "/refresh/"), Some(SignInStep::Refresh));
         assert_eq!(step(&Method::POST, "/logout/"), Some(SignInStep::Logout));
         assert_eq!(step(&Method::DELETE, "/logout/"), Some(SignInStep::Logout));
+    }
+
+    #[test]
+    fn each_step_is_known_in_every_spelling() {
+        assert_eq!(step(&Method::POST, "/%6Cogin/"), Some(SignInStep::Login));
+        assert_eq!(
+            step(&Method::POST, "/refresh%2f"),
+            Some(SignInStep::Refresh)
+        );
+        assert_eq!(step(&Method::PUT, "/logou%74/"), Some(SignInStep::Logout));
+        assert_eq!(step(&Method::POST, "/%256Cogin/"), None);
     }
 
     #[test]
