@@ -51,37 +51,20 @@ pub(super) struct Handlers {
 
 /// Whether a token may be revoked, which is kept where sessions are.
 pub(super) fn needs_sessions(auth: &Named<Auth>) -> bool {
-    let revocable = |auth: &Auth| match auth {
-        Auth::Jwt(jwt) => (jwt.revocable.as_ref()).is_some_and(|revocable| revocable.value),
-        Auth::ApiKey(_)
-        | Auth::Basic(_)
-        | Auth::ClientCertificate(_)
-        | Auth::DjangoSession(_)
-        | Auth::FlaskSession(_)
-        | Auth::FlaskCookie(_)
-        | Auth::Forward(_)
-        | Auth::GatewaySession(_)
-        | Auth::Unknown => false,
-    };
-    auth.0.iter().any(|(_, auth)| revocable(&auth.value))
+    let revocable = |auth: &Auth| auth.jwt()?.revocable.as_ref().map(|given| given.value);
+    auth.0
+        .iter()
+        .any(|(_, auth)| revocable(&auth.value) == Some(true))
 }
 
 impl Readers {
     pub(super) fn of(auth: &Named<Auth>) -> Self {
-        let kind = |auth: &Auth| match auth {
-            Auth::Jwt(jwt) => Reader::Jwt {
+        let kind = |auth: &Auth| match auth.jwt() {
+            Some(jwt) => Reader::Jwt {
                 of_flask: (jwt.preset.as_ref())
                     .is_some_and(|preset| preset.value == "flask-jwt-extended"),
             },
-            Auth::ApiKey(_)
-            | Auth::Basic(_)
-            | Auth::ClientCertificate(_)
-            | Auth::DjangoSession(_)
-            | Auth::FlaskSession(_)
-            | Auth::FlaskCookie(_)
-            | Auth::Forward(_)
-            | Auth::GatewaySession(_)
-            | Auth::Unknown => Reader::Other,
+            None => Reader::Other,
         };
         Self {
             names: auth.0.iter().map(|(name, _)| name.clone()).collect(),
@@ -283,8 +266,7 @@ pub(super) fn sessions(
         let message = "is used by nothing: no [token_handler.NAME], and no jwt with `revocable`";
         cx.warn(Problem::new("session", message).of_the_key());
     }
-    let raw = raw.map(|raw| raw.value);
-    let raw = raw?;
+    let raw = raw?.value;
     let home = home(raw.store, raw.path, cx);
     let cookie = cookie(raw.cookie, cx);
     let words = &[

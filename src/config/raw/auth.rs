@@ -44,6 +44,17 @@ pub(in crate::config) enum Auth {
     Unknown,
 }
 
+impl Auth {
+    /// The table of one of the type `jwt`.
+    pub(in crate::config) fn jwt(&self) -> Option<&Jwt> {
+        if let Self::Jwt(jwt) = self {
+            Some(jwt)
+        } else {
+            None
+        }
+    }
+}
+
 table! {
     /// `type = "jwt"`.
     Jwt {
