@@ -28,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use inspect::{Inspect, RouteRow};
+pub use sessions::{SessionPage, SessionRow};
 pub use status::{CertificateRow, Configuration, JwksRow, SecretChangeRow, Status, StoreRow};
 
 use crate::gateway::Gateway;

@@ -27,18 +27,34 @@ const LEAST_KEY: usize = 8;
 const MOST_PAGES: usize = 1_000;
 
 /// A session as it is shown: nothing of it lets anyone in.
-#[derive(Debug, Serialize)]
-struct Shown {
-    session: String,
-    user: String,
-    handler: String,
-    client: String,
-    created: String,
-    seen: String,
-    expires: String,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its key, which is no cookie.
+    pub session: String,
+    /// Whose it is.
+    pub user: String,
+    /// The token handler that made it.
+    pub handler: String,
+    /// The address that it began at.
+    pub client: String,
+    /// When it began.
+    pub created: String,
+    /// When it was seen last.
+    pub seen: String,
+    /// When it ends.
+    pub expires: String,
 }
 
-impl Shown {
+/// A page of sessions.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SessionPage {
+    /// Those on it.
+    pub sessions: Vec<SessionRow>,
+    /// What `after` takes for the next page, where there is one.
+    pub next: Option<String>,
+}
+
+impl SessionRow {
     fn of(key: SessionKey, session: &Session) -> Self {
         Self {
             session: key.to_string(),
@@ -92,11 +108,13 @@ pub(super) async fn list(gate: &Snapshot, query: Option<&str>) -> Answer {
     match sign_in.list(page, clock::now()).await {
         Ok(listing) => {
             let shown = listing.sessions.iter();
-            let shown: Vec<_> = shown
-                .map(|(key, session)| Shown::of(*key, session))
-                .collect();
-            let next = listing.next.map(|mark| mark.to_string());
-            as_json(StatusCode::OK, &json!({ "sessions": shown, "next": next }))
+            let page = SessionPage {
+                sessions: shown
+                    .map(|(key, session)| SessionRow::of(*key, session))
+                    .collect(),
+                next: listing.next.map(|mark| mark.to_string()),
+            };
+            as_json(StatusCode::OK, &page)
         }
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
@@ -200,6 +218,11 @@ async fn find(sign_in: &SignIn, text: &str) -> Result<SessionKey, (StatusCode, S
         if after.is_none() {
             break;
         }
+    }
+    if after.is_some() {
+        // Another one may begin so among those that were not looked at.
+        let words = "too many sessions to look for the beginning of a key: give all of it";
+        return Err((StatusCode::CONFLICT, words.to_owned()));
     }
     found.ok_or_else(|| {
         (

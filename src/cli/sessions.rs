@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args, Subcommand};
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::admin_call::{Admin, call};
 use super::{complain, count, load, print};
+use crate::admin::{SessionPage, SessionRow};
 
 /// Pages that are printed at most.
 const MOST_PAGES: usize = 200;
@@ -54,23 +54,6 @@ pub(super) struct Revoke {
     json: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    sessions: Vec<Row>,
-    next: Option<String>,
-}
-
-#[derive(Debug, Deserialize, serde::Serialize)]
-struct Row {
-    session: String,
-    user: String,
-    handler: String,
-    client: String,
-    created: String,
-    seen: String,
-    expires: String,
-}
-
 /// Exit 0 when it is done, 1 otherwise.
 pub(super) fn run(
     file: &Path,
@@ -109,7 +92,7 @@ fn list(admin: &Admin, options: &List, out: &mut dyn Write) -> Result<(), String
             path = format!("{path}&after={}", encoded(after));
         }
         let answer = asked(admin, &Method::GET, &path, None)?;
-        let page: Page = serde_json::from_value(answer)
+        let page: SessionPage = serde_json::from_value(answer)
             .map_err(|error| format!("the gateway's answer cannot be read: {error}"))?;
         rows.extend(page.sessions);
         after = page.next;
@@ -118,11 +101,15 @@ fn list(admin: &Admin, options: &List, out: &mut dyn Write) -> Result<(), String
         }
     }
     if options.json {
-        print(out, &format_args!("{}\n", json!({ "sessions": rows })));
+        let page = SessionPage {
+            sessions: rows,
+            next: after,
+        };
+        print(out, &format_args!("{}\n", json!(page)));
         return Ok(());
     }
     for row in &rows {
-        let Row {
+        let SessionRow {
             session,
             user,
             handler,
@@ -140,7 +127,12 @@ fn list(admin: &Admin, options: &List, out: &mut dyn Write) -> Result<(), String
         );
     }
     print(out, &format_args!("{}\n", count(rows.len(), "session")));
-    Ok(())
+    after.map_or(Ok(()), |_| {
+        Err(
+            "there are more sessions than are printed: ask for those of a user with --user"
+                .to_owned(),
+        )
+    })
 }
 
 fn revoke(admin: &Admin, options: &Revoke, out: &mut dyn Write) -> Result<(), String> {
