@@ -55,7 +55,8 @@ impl SignIn {
         });
         let session = session.map_err(|bad| refusal::useless(bad.to_string()))?;
         if let Some(before) = before {
-            inner.end_known(before.key(), now).await?;
+            let ended = inner.end_known(before.key(), now).await;
+            ended.map_err(|error| unavailable(&error))?;
         }
         let kept = inner.ledger.create(id.key(), session);
         kept.await.map_err(|error| unavailable(&error))?;

@@ -3,6 +3,7 @@
 use super::tokens::Tokens;
 use super::{Inner, SignIn, renew};
 use crate::auth::ledger::{Revocation, SessionId, SessionKey, TokenMark};
+use crate::auth::ports::StoreError;
 use crate::auth::words::unavailable;
 use crate::clock::Timestamp;
 use crate::config::settings::RefreshBy;
@@ -62,25 +63,30 @@ impl SignIn {
             .saturating_add(super::revoke::LEEWAY);
         for mark in marks {
             let revocation = Revocation::of_token(mark, until);
-            self.0.revoke(revocation, now).await?;
+            let revoked = self.0.revoke(revocation, now).await;
+            revoked.map_err(|error| unavailable(&error))?;
         }
-        self.0.end(id.key(), now).await
+        let ended = self.0.end(id.key(), now).await;
+        ended.map_err(|error| unavailable(&error))
     }
 }
 
 impl Inner {
     /// Ends a session, if there is one; whether there was.
-    pub(super) async fn end_known(&self, key: SessionKey, now: Timestamp) -> Result<bool, Denial> {
-        let loaded = self.ledger.load(key, now).await;
-        if loaded.map_err(|error| unavailable(&error))?.is_none() {
+    pub(super) async fn end_known(
+        &self,
+        key: SessionKey,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if self.ledger.load(key, now).await?.is_none() {
             return Ok(false);
         }
         self.end(key, now).await.map(|()| true)
     }
 
-    pub(super) async fn end(&self, key: SessionKey, now: Timestamp) -> Result<(), Denial> {
-        let ended = self.ledger.end(key, now).await;
-        ended.map_err(|error| unavailable(&error))?;
+    /// Ends a session, for all gateways, and here at once.
+    async fn end(&self, key: SessionKey, now: Timestamp) -> Result<(), StoreError> {
+        self.ledger.end(key, now).await?;
         self.kept
             .revoked
             .take(&Revocation::of_session(key, now), now);
@@ -88,13 +94,13 @@ impl Inner {
         Ok(())
     }
 
+    /// Revokes, for all gateways, and here at once.
     pub(super) async fn revoke(
         &self,
         revocation: Revocation,
         now: Timestamp,
-    ) -> Result<(), Denial> {
-        let noted = self.ledger.revoke(revocation.clone(), now).await;
-        noted.map_err(|error| unavailable(&error))?;
+    ) -> Result<(), StoreError> {
+        self.ledger.revoke(revocation.clone(), now).await?;
         self.kept.revoked.take(&revocation, now);
         Ok(())
     }

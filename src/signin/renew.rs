@@ -232,7 +232,7 @@ impl Renewal {
         tracing::info!(handler = self.handler.0, note, "a session ended");
         match self.inner.end_known(key, clock::now()).await {
             Ok(_) => refusal::expired(note),
-            Err(denial) => denial,
+            Err(error) => unavailable(&error),
         }
     }
 }

@@ -57,8 +57,7 @@ impl SignIn {
         match what {
             Revoking::User(user) => {
                 let revocation = Revocation::of_user(&user, now, until)?;
-                inner.ledger.revoke(revocation.clone(), now).await?;
-                inner.kept.revoked.take(&revocation, now);
+                inner.revoke(revocation, now).await?;
                 let ended = inner.ledger.end_all_of_user(&user, now).await?;
                 // Which they were is told by the ledger; until then every session is asked for.
                 inner.kept.revoked.ask_anew();
@@ -68,23 +67,11 @@ impl SignIn {
             Revoking::Token(marks) => {
                 for mark in marks {
                     let revocation = Revocation::of_token(mark, until);
-                    inner.ledger.revoke(revocation.clone(), now).await?;
-                    inner.kept.revoked.take(&revocation, now);
+                    inner.revoke(revocation, now).await?;
                 }
                 Ok(0)
             }
-            Revoking::Session(key) => {
-                if inner.ledger.load(key, now).await?.is_none() {
-                    return Ok(0);
-                }
-                inner.ledger.end(key, now).await?;
-                inner
-                    .kept
-                    .revoked
-                    .take(&Revocation::of_session(key, now), now);
-                inner.kept.counts.ended(1);
-                Ok(1)
-            }
+            Revoking::Session(key) => Ok(u64::from(inner.end_known(key, now).await?)),
         }
     }
 }
