@@ -21,7 +21,9 @@ use crate::secret::Secret;
 
 /// For the call to the app, connecting included.
 const CALL: Duration = Duration::from_secs(10);
-/// The holder's time: the call, and storing what came of it.
+/// Until a call to an app may begin, where many are under way.
+const TURN: Duration = Duration::from_secs(4);
+/// The holder's time: its turn, the call, and storing what came of it.
 const LEASE: Duration = Duration::from_secs(20);
 /// How long one waits for another gateway's renewal.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -161,7 +163,11 @@ impl Renewal {
         let (Some(path), Some(refresh)) = (&settings.refresh, &tokens.refresh) else {
             return Err(self.over("its access token is over and nothing renews it: no refresh token, or no `refresh` in the token handler").await);
         };
-        let turn = self.inner.kept.calls.acquire().await;
+        // The lease goes on meanwhile: nobody may call without it.
+        let turn = tokio::time::timeout(TURN, self.inner.kept.calls.acquire()).await;
+        let turn = turn.map_err(|_elapsed| {
+            refusal::unavailable("too many sessions are being renewed: no turn came in time")
+        })?;
         let reply = handler
             .app
             .post(post(settings, path, refresh, &self.asked))

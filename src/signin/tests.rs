@@ -232,6 +232,19 @@ async fn a_renewal_under_way_does_not_bring_back_a_session_that_was_signed_out()
 }
 
 #[tokio::test]
+async fn a_renewal_that_gets_no_turn_is_given_up_before_its_lease_is_over() {
+    let pair = pair(Duration::ZERO);
+    let id = signed_in(&pair.one, -1).await;
+    let calls = &pair.one.0.kept.calls;
+    let all = u32::try_from(calls.available_permits()).unwrap();
+    let busy = calls.acquire_many(all).await.unwrap();
+    assert_eq!(opened(&pair.one, &id).await, Err(Code::AuthUnavailable));
+    assert_eq!(pair.app.calls.load(Ordering::SeqCst), 0);
+    drop(busy);
+    opened(&pair.one, &id).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_renewal_goes_on_when_nobody_waits_for_it_any_more() {
     let pair = pair(Duration::from_millis(100));
     let id = signed_in(&pair.one, -1).await;
