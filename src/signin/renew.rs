@@ -179,6 +179,11 @@ impl Renewal {
             ))
         })?;
         if refuses(&reply) {
+            let (session, _) = self.load().await?;
+            if session.generation() != self.from {
+                // The lease was lost, and another gateway used the refresh token before.
+                return Ok(());
+            }
             self.inner.kept.counts.refused();
             let words = format!(
                 "the app refused to renew the token: {} {}",

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Errand, Handler, Inner, Kept, Post, Reply, Revoking, SignIn, Tokens};
-use crate::auth::ledger::SessionId;
+use crate::auth::ledger::{Change, SessionId, seal};
 use crate::auth::ports::Asked;
 use crate::clock;
 use crate::config::settings::{
@@ -229,6 +229,31 @@ async fn a_renewal_under_way_does_not_bring_back_a_session_that_was_signed_out()
     assert_eq!(renewing.await.unwrap(), Err(Code::SessionUnknown));
     assert_eq!(opened(&pair.one, &id).await, Err(Code::SessionUnknown));
     assert_eq!(opened(&pair.other, &id).await, Err(Code::SessionUnknown));
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_token_that_another_gateway_renewed_meanwhile_ends_nothing() {
+    let pair = pair(Duration::from_millis(200));
+    *pair.app.does.lock().unwrap() = Does::Refuses;
+    let id = signed_in(&pair.one, -1).await;
+    let renewing = {
+        let (gateway, id) = (pair.one.clone(), id.clone());
+        tokio::spawn(async move { opened(&gateway, &id).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let now = clock::now();
+    let (session, tokens) = pair.other.0.load(FIRST, &id, now).await.unwrap();
+    let access = jwt(now.unix_seconds() + 300, "7");
+    let renewed = tokens.renewed(Secret::new(access.clone()), None, now);
+    let sealed = seal(
+        &id,
+        session.generation().next(),
+        renewed.unwrap().to_bytes().expose(),
+    );
+    let renewed = session.renewed(sealed.unwrap(), now);
+    let stored = pair.other.0.ledger.replace(id.key(), renewed).await;
+    assert_eq!(stored.unwrap(), Change::Done);
+    assert_eq!(renewing.await.unwrap(), Ok(access));
 }
 
 #[tokio::test]
