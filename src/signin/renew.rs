@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How often storing new tokens is tried, and how long apart.
 const TRIES: u32 = 8;
 const BETWEEN: Duration = Duration::from_millis(250);
+/// So many characters of a token, and more, are a piece of it.
+const PIECE: usize = 16;
 
 /// One renewal.
 struct Renewal {
@@ -188,7 +190,7 @@ impl Renewal {
             let words = format!(
                 "the app refused to renew the token: {} {}",
                 reply.status.as_u16(),
-                words_of(&reply)
+                words_of(&reply, [&tokens.access, refresh])
             );
             return Err(self.over(words).await);
         }
@@ -276,12 +278,49 @@ fn refuses(reply: &Reply) -> bool {
     matches!(reply.status.as_u16(), 400 | 401 | 403 | 422)
 }
 
-/// What the app said, for the operator.
-fn words_of(reply: &Reply) -> String {
+/// What the app said, for the operator. Some apps repeat a token there, or a part of it.
+fn words_of(reply: &Reply, tokens: [&Secret<String>; 2]) -> String {
     let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |name| json.get(name).and_then(serde_json::Value::as_str);
     let said = ["detail", "msg", "message", "error", "code"]
         .into_iter()
         .find_map(text);
-    said.map_or_else(|| "without words".to_owned(), quoted)
+    match said {
+        None => "without words".to_owned(),
+        Some(said) if tokens.iter().any(|token| repeats(said, token.expose())) => {
+            "in words that repeat the token".to_owned()
+        }
+        Some(said) => quoted(said),
+    }
+}
+
+/// Whether a text has a token in it, or a piece that is long enough to be told from a word.
+fn repeats(text: &str, token: &str) -> bool {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.contains(token)
+        || text
+            .split(|c| !is_of_token(c))
+            .any(|piece| piece.len() >= PIECE && token.contains(piece))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn words_of_an_app_are_told_without_the_tokens_in_them() {
+        let token = |text: &str| Secret::new(text.to_owned());
+        let (access, refresh) = (token("head.access-0123456789abcdef.sign"), token("opaque"));
+        let words = |detail: &str| {
+            let reply = Reply {
+                status: http::StatusCode::UNAUTHORIZED,
+                body: serde_json::json!({ "detail": detail }).to_string().into(),
+            };
+            words_of(&reply, [&access, &refresh])
+        };
+        assert_eq!(words("Token is blacklisted"), r#""Token is blacklisted""#);
+        for repeated in ["no opaque here", "bad: 'head.access-0123456789abcdef...'"] {
+            assert_eq!(words(repeated), "in words that repeat the token");
+        }
+    }
 }
