@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Judged, Subject, Verdict, Who, judge};
 use crate::pipeline::sealing::Sealing;
-use crate::pipeline::{ids, respond, serve, trace};
+use crate::pipeline::{act, ids, respond, trace};
 use crate::policy::cors::sole_origin;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::host::parse_authority;
@@ -126,7 +126,7 @@ fn act(
         }
         Verdict::Permitted(permit) => permit,
     };
-    serve::check_length(&ask.headers, route.body_limit)?;
+    act::check_length(&ask.headers, route.body_limit)?;
     match &route.action {
         Action::Forward(forward) => forwarded(gate, ask, (judged, route, forward), &permit, now),
         Action::Respond {

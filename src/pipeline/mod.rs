@@ -1,5 +1,6 @@
 //! The way of a request, from its head to its answer.
 
+pub(crate) mod act;
 pub mod arrival;
 pub mod body;
 mod files;
