@@ -14,5 +14,6 @@ pub(crate) mod respond;
 pub mod sealing;
 pub mod serve;
 mod sign_in;
+mod sign_out;
 pub mod socket;
 pub mod trace;

@@ -1,19 +1,16 @@
-//! What happens to requests that sign in, renew and sign out at an app whose tokens stay here.
+//! What happens to requests that sign in and renew at an app whose tokens stay here.
 //!
 //! The answer to a sign-in is read whole, within bounds, and its tokens are taken out of it. A front
-//! end that renews its token gets an empty answer: there is nothing to renew on its side. Signing
-//! out ends the session first and tells the app then, so that no failure of the app keeps anyone
-//! signed in.
+//! end that renews its token gets an empty answer: there is nothing to renew on its side.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-    ETAG, EXPECT, LAST_MODIFIED, SET_COOKIE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
-use http_body_util::{BodyExt, Collected, Limited};
 
 use super::body::{Body, Gathered};
 use super::judge::Judged;
@@ -26,12 +23,8 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::{Client, Scheme};
 use crate::policy::route::Route;
 use crate::policy::sign_in::HandlerId;
-use crate::secret::Secret;
-use crate::signin::{Cut, Departed, MOST_ANSWER, SignIn, Tokens};
-use crate::upstream::body::RequestBody;
+use crate::signin::{Cut, MOST_ANSWER, SignIn, Tokens};
 
-/// Most bytes of a sign-out's body that are read.
-const MOST_SIGN_OUT: usize = 64 * 1024;
 /// Headers that speak of the body as the app sent it.
 const ABOUT_BODY: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
 const DIGESTS: [&str; 3] = ["content-digest", "repr-digest", "digest"];
@@ -43,14 +36,6 @@ pub(super) struct Door<'a> {
     pub(super) handler: HandlerId,
     pub(super) route: &'a Route,
     pub(super) client: &'a Client,
-}
-
-/// What became of a request that signs out, before it goes to the app.
-pub(super) enum Leaving {
-    /// Its session has ended. This body goes to the app.
-    Ended(RequestBody),
-    /// It has no session that lives: it is the app's affair.
-    None(RequestBody),
 }
 
 impl<'a> Door<'a> {
@@ -70,7 +55,7 @@ impl<'a> Door<'a> {
         })
     }
 
-    fn session(&self, headers: &HeaderMap) -> Result<Option<SessionId>, Denial> {
+    pub(super) fn session(&self, headers: &HeaderMap) -> Result<Option<SessionId>, Denial> {
         auth::own_session(self.sign_in.cookie(), headers)
     }
 
@@ -226,97 +211,13 @@ impl<'a> Door<'a> {
         Ok(Some(nothing()))
     }
 
-    /// Ends the session of a request that signs out, and makes ready what the app is told.
-    pub(super) async fn leave(
-        &self,
-        method: &Method,
-        headers: &mut HeaderMap,
-        body: RequestBody,
-    ) -> Result<Leaving, Denial> {
-        let Ok(Some(id)) = self.session(headers) else {
-            return Ok(Leaving::None(body));
-        };
-        self.check_site(method, headers)?;
-        let now = clock::now();
-        let Some(departed) = self.sign_in.find(self.handler, &id, now).await? else {
-            return Ok(Leaving::None(body));
-        };
-        let access = departed.tokens.access.expose().as_str();
-        let marks = self.authenticators.marks_of_token(access);
-        self.sign_in.end(&id, &departed, marks, now).await?;
-        if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {access}")) {
-            bearer.set_sensitive(true);
-            headers.insert(AUTHORIZATION, bearer);
-        }
-        let body = told(&departed, method, headers, body).await;
-        Ok(Leaving::Ended(body))
-    }
-
-    /// The answer to a sign-out: the app's, where it did its part; else the gateway's own, because
-    /// the session is over whatever the app says. Either takes the cookie away.
-    pub(super) fn farewell(&self, answer: Result<Response<Body>, Denial>) -> Response<Body> {
-        let mut answer = match answer {
-            Ok(answer) if answer.status().as_u16() < 400 => answer,
-            Ok(answer) => {
-                let status = answer.status().as_u16();
-                tracing::warn!(status, "the session is over, but the app's sign-out failed");
-                nothing()
-            }
-            Err(denial) => {
-                let note = denial.operator_note().unwrap_or_default();
-                tracing::warn!(code = %denial.code(), note, "the session is over, but the app's sign-out failed");
-                nothing()
-            }
-        };
-        self.take_cookie(answer.headers_mut());
-        answer
-    }
-
-    /// Takes the cookie away.
-    pub(super) fn take_cookie(&self, headers: &mut HeaderMap) {
-        if let Some(line) = self.sign_in.farewell() {
-            headers.append(SET_COOKIE, line);
-        }
-    }
-
     /// The cookie is the credential, whatever the route asks for.
-    fn check_site(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denial> {
+    pub(super) fn check_site(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denial> {
         if !self.route.csrf {
             return Ok(());
         }
         csrf::check(method, headers, self.client, self.route.cors.as_deref())
     }
-}
-
-/// What the app's sign-out is told: the client's own JSON with the refresh token in it.
-async fn told(
-    departed: &Departed,
-    method: &Method,
-    headers: &mut HeaderMap,
-    body: RequestBody,
-) -> RequestBody {
-    let own = match &departed.body {
-        Some(own) if *method != Method::DELETE => own,
-        Some(_) | None => return body,
-    };
-    let sent = Limited::new(body, MOST_SIGN_OUT).collect().await;
-    let sent = sent.map(Collected::to_bytes).unwrap_or_default();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.remove(CONTENT_ENCODING);
-    headers.remove(EXPECT);
-    RequestBody::Whole(joined(&sent, own))
-}
-
-/// A JSON object with the members of another put in.
-fn joined(sent: &[u8], own: &Secret<Vec<u8>>) -> Bytes {
-    let read = |text: &[u8]| {
-        let read: Result<serde_json::Map<String, serde_json::Value>, _> =
-            serde_json::from_slice(text);
-        read.unwrap_or_default()
-    };
-    let mut members = read(sent);
-    members.extend(read(own.expose()));
-    serde_json::Value::Object(members).to_string().into()
 }
 
 /// Why an answer cannot be looked into.
@@ -341,7 +242,7 @@ fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// An empty JSON answer: front ends read one, and find no token in it.
-fn nothing() -> Response<Body> {
+pub(super) fn nothing() -> Response<Body> {
     let mut answer = Response::new(Body::full(Bytes::from_static(b"{}")));
     *answer.status_mut() = StatusCode::OK;
     let headers = answer.headers_mut();
@@ -393,15 +294,5 @@ mod tests {
             ("content-encoding", "identity"),
         ];
         assert_eq!(unreadable(&headers(&plain)), None);
-    }
-
-    #[test]
-    fn a_sign_out_keeps_what_the_front_end_says_beside_the_token() {
-        let own = Secret::new(br#"{"refresh":"R"}"#.to_vec());
-        let body = joined(br#"{"refresh":"undefined","all":true}"#, &own);
-        assert_eq!(body, r#"{"all":true,"refresh":"R"}"#);
-        for sent in [&b""[..], b"null", b"[1]", b"x=1"] {
-            assert_eq!(joined(sent, &own), r#"{"refresh":"R"}"#);
-        }
     }
 }
