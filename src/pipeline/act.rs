@@ -106,16 +106,20 @@ impl Visit<'_> {
             permit,
             gate: gate.as_deref(),
         };
-        let door = forward.sign_in.as_deref().and_then(|paths| {
+        let step = forward.sign_in.as_deref().and_then(|paths| {
             let path = judged.path.as_ref()?;
             let (strip, add) = (&forward.strip_prefix, &forward.add_prefix);
             let seen = path.rewritten(strip.as_deref(), add.as_deref());
-            let step = paths.step(&method, &seen)?;
-            Some((step, Door::of(self.gate, paths.handler, route, judged)?))
+            Some((paths.step(&method, &seen)?, paths.handler))
         });
-        let Some((step, door)) = door else {
+        let Some((step, handler)) = step else {
             return self.send(&way, (method, uri, headers), body).await;
         };
+        // Without it tokens would pass.
+        let door = Door::of(self.gate, handler, route, judged).ok_or_else(|| {
+            let detail = "the gateway's sessions are not there right now";
+            Denial::new(Code::AuthUnavailable, detail)
+        })?;
         match step {
             SignInStep::Login => {
                 let before = door.admit(&method, &mut headers)?;
