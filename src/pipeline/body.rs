@@ -26,8 +26,6 @@ enum Kind {
     Empty,
     Full(Bytes),
     App(AnswerBody),
-    /// What was read of an app's body, and the rest of it.
-    Resumed(Bytes, AnswerBody),
     File(FileBody),
 }
 
@@ -36,8 +34,8 @@ enum Kind {
 pub(super) enum Gathered {
     /// All of it.
     Whole(Bytes),
-    /// It is larger; the body begins with what was read already.
-    TooLarge(Body),
+    /// It is larger.
+    TooLarge,
     /// It ended before its end.
     Broken,
 }
@@ -85,14 +83,7 @@ impl Body {
                 }
             }
             if read.len() > most {
-                let kind = std::mem::replace(&mut self.kind, Kind::Empty);
-                self.kind = match kind {
-                    Kind::App(rest) => Kind::Resumed(read.freeze(), rest),
-                    other @ (Kind::Empty | Kind::Full(_) | Kind::Resumed(..) | Kind::File(_)) => {
-                        other
-                    }
-                };
-                return Gathered::TooLarge(self);
+                return Gathered::TooLarge;
             }
         }
     }
@@ -120,10 +111,6 @@ impl Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::App(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Kind::Resumed(read, body) if read.is_empty() => {
-                Pin::new(body).poll_frame(cx).map_err(Into::into)
-            }
-            Kind::Resumed(read, _) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(read))))),
             Kind::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -154,7 +141,6 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::App(body) => body.is_end_stream(),
-            Kind::Resumed(read, body) => read.is_empty() && body.is_end_stream(),
             Kind::File(body) => body.is_end_stream(),
         }
     }
@@ -164,10 +150,6 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::App(body) => body.size_hint(),
-            Kind::Resumed(read, body) => match body.size_hint().exact() {
-                Some(left) => SizeHint::with_exact(left + read.len() as u64),
-                None => SizeHint::default(),
-            },
             Kind::File(body) => body.size_hint(),
         }
     }

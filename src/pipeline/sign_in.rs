@@ -1,7 +1,8 @@
 //! What happens to requests that sign in and renew at an app whose tokens stay here.
 //!
-//! The answer to a sign-in is read whole, within bounds, and its tokens are taken out of it. A front
-//! end that renews its token gets an empty answer: there is nothing to renew on its side.
+//! The answer to a sign-in is read whole, within bounds, and its tokens are taken out of it; where it
+//! may hold some and cannot be read, the browser does not get it. A front end that renews its token
+//! gets an empty answer: there is nothing to renew on its side.
 
 use std::time::Duration;
 
@@ -23,10 +24,12 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::{Client, Scheme};
 use crate::policy::route::Route;
 use crate::policy::sign_in::HandlerId;
-use crate::signin::{Cut, MOST_ANSWER, SignIn, Tokens};
+use crate::signin::{Cut, MOST_ANSWER, NoTokens, SignIn, Tokens, look_like_jwts, useless};
 
 /// Headers that speak of the body as the app sent it.
 const ABOUT_BODY: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
+/// JWTs that are checked at most in an answer that has no token where one is looked for.
+const MOST_JWTS: usize = 16;
 const DIGESTS: [&str; 3] = ["content-digest", "repr-digest", "digest"];
 
 /// A request that has to do with tokens that the gateway keeps.
@@ -87,18 +90,14 @@ impl<'a> Door<'a> {
         if !answer.status().is_success() {
             return Ok(answer);
         }
-        if let Some(why) = unreadable(answer.headers()) {
-            self.pass_on(why);
-            return Ok(answer);
+        if is_compressed(answer.headers()) {
+            return Err(useless("it is compressed, though the app was asked not to"));
         }
         let (head, body) = answer.into_parts();
         let gathered = tokio::time::timeout(limit, body.gather(MOST_ANSWER)).await;
         let bytes = match gathered {
             Ok(Gathered::Whole(bytes)) => bytes,
-            Ok(Gathered::TooLarge(body)) => {
-                self.pass_on("it is larger than 256 KiB");
-                return Ok(Response::from_parts(head, body));
-            }
+            Ok(Gathered::TooLarge) => return Err(useless("it is larger than 256 KiB")),
             Ok(Gathered::Broken) => {
                 let detail = "the app's answer to the sign-in broke off";
                 return Err(Denial::new(Code::UpstreamInvalid, detail));
@@ -110,19 +109,50 @@ impl<'a> Door<'a> {
         };
         match self.sign_in.cut(self.handler, &bytes) {
             Ok(cut) => self.begin(head, bytes, cut, before).await,
+            Err(why) if !why.is_harmless() => Err(useless(why.to_string())),
             Err(why) => {
-                self.pass_on(&why.to_string());
+                self.check_no_token(&bytes).await?;
+                self.pass_on(why);
                 Ok(Response::from_parts(head, Body::full(bytes)))
             }
         }
     }
 
-    /// Notes that an answer goes on as the app made it, with whatever it holds.
-    fn pass_on(&self, why: &str) {
+    /// An answer in which no token stands where one is looked for may have it elsewhere, and need not
+    /// be JSON. What else has the form of a JWT is the app's affair, such as half a sign-in.
+    async fn check_no_token(&self, answer: &[u8]) -> Result<(), Denial> {
+        let Some(settings) = self.sign_in.handler(self.handler) else {
+            return Ok(());
+        };
+        for (looked, token) in look_like_jwts(answer).enumerate() {
+            if looked == MOST_JWTS {
+                return Err(useless(
+                    "it holds more JWTs than are looked into, and none at `access`",
+                ));
+            }
+            let checked = self
+                .authenticators
+                .vouch(settings.auth, token, clock::now());
+            match checked.await {
+                Ok(_caller) => {
+                    return Err(useless(format!(
+                        "it holds an access token, but not at the `access` of [token_handler.{}]",
+                        settings.name
+                    )));
+                }
+                Err(denial) if denial.code() == Code::AuthUnavailable => return Err(denial),
+                Err(_no_token_of_it) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that an answer without tokens goes on as the app made it.
+    fn pass_on(&self, why: NoTokens) {
         let handler = self.sign_in.handler(self.handler).map(|one| &*one.name);
         tracing::warn!(
             handler = handler.unwrap_or_default(),
-            why,
+            %why,
             "a sign-in's answer was passed on as it was, and no session began"
         );
     }
@@ -134,12 +164,8 @@ impl<'a> Door<'a> {
         cut: Cut,
         before: Option<SessionId>,
     ) -> Result<Response<Body>, Denial> {
-        let useless = |note: String| {
-            let detail = "the app's answer to the sign-in cannot be used";
-            Denial::new(Code::UpstreamInvalid, detail).note(note)
-        };
         let Some(settings) = self.sign_in.handler(self.handler) else {
-            return Err(useless("its token handler is not there".to_owned()));
+            return Err(useless("its token handler is not there"));
         };
         // The app has taken its time: the token is newer than the request.
         let now = clock::now();
@@ -165,7 +191,7 @@ impl<'a> Door<'a> {
             ))
         })?;
         let tokens = Tokens::new(access, refresh, now)
-            .ok_or_else(|| useless("the access token has no `exp`".to_owned()))?;
+            .ok_or_else(|| useless("the access token has no `exp`"))?;
         let client = self.client.ip.to_string();
         let who = (caller.identity(), client.as_str());
         let begun = self
@@ -220,25 +246,16 @@ impl<'a> Door<'a> {
     }
 }
 
-/// Why an answer cannot be looked into.
-fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
+/// Whether an answer cannot be looked into.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let plain = |line: &HeaderValue| {
+        let mut codings = line.as_bytes().split(|byte| *byte == b',');
+        codings.all(|coding| {
+            let coding = coding.trim_ascii();
+            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+        })
     };
-    let kind = text(CONTENT_TYPE).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let is_json = kind.eq_ignore_ascii_case("application/json")
-        || kind.to_ascii_lowercase().ends_with("+json");
-    if !is_json {
-        return Some("it is not JSON by its Content-Type");
-    }
-    match text(CONTENT_ENCODING) {
-        None => None,
-        Some(coding) if coding.eq_ignore_ascii_case("identity") => None,
-        Some(_) => Some("it is compressed, though the app was asked not to"),
-    }
+    !headers.get_all(CONTENT_ENCODING).iter().all(plain)
 }
 
 /// An empty JSON answer: front ends read one, and find no token in it.
@@ -255,44 +272,23 @@ pub(super) fn nothing() -> Response<Body> {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
-        pairs.collect()
-    }
-
     #[test]
-    fn json_is_looked_into_and_nothing_else() {
-        for kind in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/hal+json",
-        ] {
-            assert_eq!(
-                unreadable(&headers(&[("content-type", kind)])),
-                None,
-                "{kind}"
-            );
+    fn what_is_compressed_by_any_line_is_known() {
+        let is = |lines: &[&'static str]| {
+            let lines = lines
+                .iter()
+                .map(|line| (CONTENT_ENCODING, HeaderValue::from_static(line)));
+            let mut headers = HeaderMap::new();
+            for (name, line) in lines {
+                headers.append(name, line);
+            }
+            is_compressed(&headers)
+        };
+        for plain in [&[][..], &["identity"], &["Identity, "], &["", "identity"]] {
+            assert!(!is(plain), "{plain:?}");
         }
-        for kind in ["text/html", "", "application/jsonp", "text/json"] {
-            assert!(
-                unreadable(&headers(&[("content-type", kind)])).is_some(),
-                "{kind}"
-            );
+        for packed in [&["gzip"][..], &["identity", "br"], &["identity, zstd"]] {
+            assert!(is(packed), "{packed:?}");
         }
-        let packed = [
-            ("content-type", "application/json"),
-            ("content-encoding", "gzip"),
-        ];
-        assert!(unreadable(&headers(&packed)).is_some());
-        let plain = [
-            ("content-type", "application/json"),
-            ("content-encoding", "identity"),
-        ];
-        assert_eq!(unreadable(&headers(&plain)), None);
     }
 }

@@ -28,15 +28,33 @@ pub struct Cut {
 /// Why nothing was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoTokens {
-    /// It is not one JSON value.
+    /// It is no JSON: a page, a text, nothing at all.
     #[error("the answer is not JSON")]
     NotJson,
-    /// There is no access token where one was looked for.
+    /// There is no token where one was looked for.
     #[error("the answer has no access token at `access`")]
     NoAccess,
-    /// There is one, and it is too long.
+    /// It begins as JSON, and cannot be read: a page's script may be less strict.
+    #[error("the answer begins as JSON, and is not to be read as such")]
+    Unreadable,
+    /// There is a refresh token, and no access token.
+    #[error("the answer has a refresh token at `refresh_token`, but no access token at `access`")]
+    RefreshAlone,
+    /// There is a token, and it is too long.
     #[error("the answer has a token of more than 16 KiB")]
     TooLong,
+    /// A token stands where nothing takes it out, too.
+    #[error("the answer repeats a token outside of `access` and `refresh_token`")]
+    Repeated,
+}
+
+impl NoTokens {
+    /// Whether the browser may see the answer as far as its form goes: no token stands where one is
+    /// looked for.
+    #[must_use]
+    pub const fn is_harmless(self) -> bool {
+        matches!(self, Self::NotJson | Self::NoAccess)
+    }
 }
 
 /// Takes the tokens of a handler's app out of its answer.
@@ -45,10 +63,17 @@ pub enum NoTokens {
 ///
 /// [`NoTokens`].
 pub(super) fn cut(json: &[u8], handler: &TokenHandler) -> Result<Cut, NoTokens> {
-    let text = std::str::from_utf8(json).map_err(|_why| NoTokens::NotJson)?;
-    let (access, rest) = take(text, &handler.access)?;
-    let access = access.ok_or(NoTokens::NoAccess)?;
+    let (access, rest) = take(text(json)?, &handler.access)?;
     let (refresh, rest) = take(rest.expose(), &handler.refresh_token)?;
+    let access = access.ok_or(match refresh {
+        Some(_) => NoTokens::RefreshAlone,
+        None => NoTokens::NoAccess,
+    })?;
+    let mut tokens = std::iter::once(&access).chain(&refresh);
+    // With `keep_body` the browser sees them all the same.
+    if !handler.keep_body && tokens.any(|token| rest.expose().contains(token.expose())) {
+        return Err(NoTokens::Repeated);
+    }
     Ok(Cut {
         access,
         refresh,
@@ -62,7 +87,7 @@ pub(super) fn find(
     json: &[u8],
     handler: &TokenHandler,
 ) -> Result<(Secret<String>, Option<Secret<String>>), NoTokens> {
-    let text = std::str::from_utf8(json).map_err(|_why| NoTokens::NotJson)?;
+    let text = text(json)?;
     let at = |pointer: &Pointer| match take(text, pointer)?.0 {
         Some(token) => Ok(Some(token)),
         None => take(text, &Pointer(vec![pointer.member().into()])).map(|(token, _)| token),
@@ -71,12 +96,38 @@ pub(super) fn find(
     Ok((access, at(&handler.refresh_token)?))
 }
 
+/// What has the form of a JWT in an answer, whatever the answer is (RFC 7515 §3.1: three parts in
+/// base64url, the first of a JSON object).
+pub(crate) fn look_like_jwts(answer: &[u8]) -> impl Iterator<Item = &str> {
+    let is_of_jwt = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    answer
+        .split(move |byte| !is_of_jwt(byte))
+        .filter_map(|piece| std::str::from_utf8(piece).ok())
+        .map(|piece| piece.trim_matches('.'))
+        .filter(|piece| piece.starts_with("ey") && piece.split('.').count() == 3)
+}
+
+/// The text of an answer.
+fn text(json: &[u8]) -> Result<&str, NoTokens> {
+    std::str::from_utf8(json).map_err(|_why| not_json(json))
+}
+
+/// What an answer is that does not read as JSON. A script takes some for JSON nevertheless: it
+/// drops a byte order mark, and puts a character in place of bytes that are none.
+fn not_json(answer: &[u8]) -> NoTokens {
+    let text = answer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(answer);
+    match text.trim_ascii_start().first() {
+        Some(b'{' | b'[') => NoTokens::Unreadable,
+        Some(_) | None => NoTokens::NotJson,
+    }
+}
+
 /// The string at a pointer, and the text without it.
 fn take(
     text: &str,
     pointer: &Pointer,
 ) -> Result<(Option<Secret<String>>, Secret<String>), NoTokens> {
-    let raw: &RawValue = serde_json::from_str(text).map_err(|_why| NoTokens::NotJson)?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|_why| not_json(text.as_bytes()))?;
     let mut found = None;
     let rest = without(raw, &pointer.0, &mut found);
     let too_long =
@@ -115,7 +166,10 @@ fn without(
     let mut is_changed = false;
     for (name, value) in &members.0 {
         let mut kept = value.get().to_owned();
-        if **name == **first {
+        let is_named = |name: &RawValue| {
+            serde_json::from_str::<String>(name.get()).is_ok_and(|name| *name == **first)
+        };
+        if is_named(name) {
             // The last of a name counts, as in JavaScript; all of them go.
             match deeper {
                 [] if string(value, found) => {
@@ -131,8 +185,7 @@ fn without(
                 }
             }
         }
-        let name = serde_json::to_string(name).ok()?;
-        written.push(format!("{name}:{kept}"));
+        written.push(format!("{}:{kept}", name.get()));
     }
     is_changed.then(|| format!("{{{}}}", written.join(",")))
 }
@@ -148,8 +201,9 @@ fn string(raw: &RawValue, found: &mut Option<Secret<String>>) -> bool {
     }
 }
 
-/// The members of an object, in their order, the repeated ones too.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// The members of an object, in their order, the repeated ones too. Names stay as they were written:
+/// one that is no text, such as half a surrogate pair, is none that is looked for.
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -248,9 +302,68 @@ mod unit {
         ] {
             assert_eq!(plain(json), Err(NoTokens::NoAccess), "{json}");
         }
-        for json in ["", "{", "<html>", r#"{"access":"A"} x"#] {
+        for json in ["", "<html>", "\u{feff}<html>"] {
             assert_eq!(plain(json), Err(NoTokens::NotJson), "{json}");
         }
+    }
+
+    #[test]
+    fn what_may_hold_a_token_and_cannot_be_cut_is_not_harmless() {
+        let cases = [
+            ("{", NoTokens::Unreadable),
+            (r#"{"access":"A"} x"#, NoTokens::Unreadable),
+            ("\u{feff} {\"access\":\"A\"}", NoTokens::Unreadable),
+            (r#"{"refresh":"R"}"#, NoTokens::RefreshAlone),
+            (r#"{"access":"A","b":["A"]}"#, NoTokens::Repeated),
+            (
+                r#"{"access":"A","refresh":"R","b":"xRx"}"#,
+                NoTokens::Repeated,
+            ),
+        ];
+        for (json, why) in cases {
+            assert_eq!(plain(json), Err(why), "{json}");
+            assert!(!why.is_harmless());
+        }
+        let no_text = cut(b"{\"access\":\"A\",\"b\":\"\xff\"}", &handler());
+        assert_eq!(no_text.unwrap_err(), NoTokens::Unreadable);
+    }
+
+    #[test]
+    fn what_has_the_form_of_a_jwt_is_found_in_any_text() {
+        let jwt = "eyJh.eyJz.s-_1";
+        for text in [
+            jwt.to_owned(),
+            format!(r#"{{"token":"{jwt}"}}"#),
+            format!("a=b&access={jwt}&c=d"),
+            format!(")]}}',\n[\"Bearer {jwt}\"]"),
+            format!("It is {jwt}."),
+        ] {
+            let found: Vec<_> = look_like_jwts(text.as_bytes()).collect();
+            assert_eq!(found, [jwt], "{text}");
+        }
+        for text in [
+            "",
+            "eyes",
+            "eye.example",
+            "a.b.c",
+            "eyJh.eyJz.s.t",
+            "\u{fc}",
+        ] {
+            assert_eq!(look_like_jwts(text.as_bytes()).count(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_half_a_character_hides_no_token() {
+        let json = r#"{"\ud800":1,"access":"A"}"#;
+        assert_eq!(
+            plain(json),
+            Ok(("A".into(), None, r#"{"\ud800":1}"#.into()))
+        );
+    }
+
+    #[test]
+    fn a_token_has_a_greatest_length() {
         let long = format!(r#"{{"access":"{}"}}"#, "a".repeat(MOST_TOKEN + 1));
         assert_eq!(plain(&long), Err(NoTokens::TooLong));
     }

@@ -31,8 +31,10 @@ use tokio_util::task::TaskTracker;
 
 pub use app::{App, AppError, Errand, MOST_ANSWER, Post, Reply};
 pub use counts::{Counts, Tallied};
+pub(crate) use cut::look_like_jwts;
 pub use cut::{Cut, NoTokens};
 pub use end::Departed;
+pub(crate) use refusal::useless;
 pub use revoke::{NotRevoked, Revoking};
 pub use tokens::Tokens;
 

@@ -31,7 +31,7 @@ pub(super) fn unavailable(note: impl Into<Cow<'static, str>>) -> Denial {
 }
 
 /// An app's answer that a session cannot be made of.
-pub(super) fn useless(note: impl Into<Cow<'static, str>>) -> Denial {
+pub(crate) fn useless(note: impl Into<Cow<'static, str>>) -> Denial {
     let detail = "the app's answer to the sign-in cannot be used";
     Denial::new(Code::UpstreamInvalid, detail).note(note)
 }
