@@ -117,6 +117,12 @@ impl Revoked {
         self.is_known.store(true, Ordering::Release);
     }
 
+    /// How many tokens and users are remembered.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Something may have been missed: every session is asked for anew.
     pub fn ask_anew(&self) {
         self.turn.store(next_number(), Ordering::Release);

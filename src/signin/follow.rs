@@ -13,6 +13,9 @@ use crate::clock;
 
 /// Between two attempts to read what was missed.
 const AGAIN: Duration = Duration::from_millis(500);
+/// So many numbers are read again after something may have been missed: a server that took over
+/// may lack the last ones of the one before, and has given them to others.
+const READ_AGAIN: u64 = 4096;
 /// Between two sweeps of what is over.
 const SWEEP: Duration = Duration::from_mins(1);
 
@@ -54,12 +57,15 @@ impl SignIn {
         match event {
             Event::Revoked { revocation, cursor } => {
                 self.0.kept.revoked.take(&revocation, clock::now());
-                let cursor = cursor.number();
-                self.0.kept.cursor.fetch_max(cursor, Ordering::AcqRel);
+                // Not the largest that there was: a log that begins anew counts from the start.
+                (self.0.kept.cursor).store(cursor.number(), Ordering::Release);
                 false
             }
             Event::Missed => {
                 self.0.kept.revoked.ask_anew();
+                let at = self.0.kept.cursor.load(Ordering::Acquire);
+                let before = at.saturating_sub(READ_AGAIN);
+                self.0.kept.cursor.store(before, Ordering::Release);
                 true
             }
         }
@@ -74,8 +80,7 @@ impl SignIn {
             for revocation in &caught.revocations {
                 kept.revoked.take(revocation, now);
             }
-            kept.cursor
-                .fetch_max(caught.cursor.number(), Ordering::AcqRel);
+            (kept.cursor).store(caught.cursor.number(), Ordering::Release);
             if !caught.more {
                 kept.revoked.caught_up();
                 return Ok(());

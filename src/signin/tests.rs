@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Errand, Handler, Inner, Kept, Post, Reply, Revoking, SignIn, Tokens};
-use crate::auth::ledger::{Change, SessionId, seal};
+use crate::auth::ledger::{Change, SessionId, TokenMark, seal};
 use crate::auth::ports::Asked;
 use crate::clock;
 use crate::config::settings::{
@@ -326,6 +326,23 @@ async fn a_refused_renewal_ends_the_session_and_tells_the_operator_why() {
     assert!(!denial.detail().contains("blacklisted"));
     assert_eq!(opened(&pair.other, &id).await, Err(Code::SessionUnknown));
     assert_eq!(pair.one.counts().refused, 1);
+}
+
+#[tokio::test]
+async fn a_log_that_begins_anew_is_caught_up_whatever_was_known_of_the_one_before() {
+    let pair = pair(Duration::ZERO);
+    let marks: Vec<_> = (0..1500)
+        .map(|number| TokenMark::of_jti("app", &format!("{number}")))
+        .collect();
+    let token = Revoking::Token(marks);
+    pair.one.revoke(token, clock::now()).await.unwrap();
+    let kept = &pair.other.0.kept;
+    kept.cursor.store(1 << 40, Ordering::SeqCst);
+    let caught = tokio::time::timeout(Duration::from_secs(5), pair.other.catch_up());
+    caught.await.unwrap().unwrap();
+    assert!(kept.revoked.is_known());
+    assert_eq!(kept.cursor.load(Ordering::SeqCst), 1500);
+    assert_eq!(kept.revoked.len(), 1500);
 }
 
 #[tokio::test]

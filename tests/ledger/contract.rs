@@ -296,8 +296,15 @@ async fn what_is_revoked_is_heard_and_caught_up(one: &dyn Ledger, other: &dyn Le
     let caught = other.revocations_since(start, later).await.unwrap();
     assert_eq!(caught.revocations, [user]);
 
+    // A cursor of a log that was lost is behind this one's end: all comes, and it goes on from there.
+    let lost = Cursor::from_number(1 << 40);
+    let caught = other.revocations_since(lost, now).await.unwrap();
+    let all = one.revocations_since(Cursor::START, now).await.unwrap();
+    assert_eq!(caught, all);
+    assert!(caught.cursor < lost && !caught.revocations.is_empty());
+
     // More than one answer holds comes in several, none twice.
-    let start = caught.cursor;
+    let start = all.cursor;
     for number in 0..1005 {
         let mark = TokenMark::of_jti("many", &format!("{number}"));
         let many = Revocation::of_token(mark, now.saturating_add(HOUR));

@@ -136,7 +136,8 @@ pub trait Ledger: Debug + Send + Sync {
     fn revoke(&self, revocation: Revocation, now: Timestamp) -> Told<Cursor>;
 
     /// What was revoked behind a cursor and still counts at `now`, oldest first, so many at most;
-    /// [`Cursor::START`] for all.
+    /// [`Cursor::START`] for all. A cursor that the log has not come to is of one that was lost:
+    /// then all comes, and the answer's cursor is the one to go on from.
     fn revocations_since(&self, cursor: Cursor, now: Timestamp) -> Told<Catch>;
 
     /// Follows what ends and what is revoked, from now on. The first event of a home that others

@@ -163,4 +163,11 @@ impl Cursor {
     pub const fn number(self) -> u64 {
         self.0
     }
+
+    /// Where to read on in a log that ends at `last`: one that ends before this cursor lost its
+    /// last entries, or began anew, and is read from the start. For stores.
+    #[must_use]
+    pub fn within(self, last: Self) -> Self {
+        if last < self { Self::START } else { self }
+    }
 }

@@ -34,6 +34,7 @@ impl Log {
 
     /// What still counts behind a cursor.
     pub(super) fn since(&self, cursor: Cursor, now: Timestamp) -> Catch {
+        let cursor = cursor.within(Cursor::from_number(self.last));
         let behind = (Bound::Excluded(cursor.number()), Bound::Unbounded);
         let mut catch = Catch {
             cursor,
@@ -50,7 +51,7 @@ impl Log {
             catch.revocations.push(revocation.clone());
             catch.cursor = Cursor::from_number(*number);
         }
-        catch.cursor = cursor.max(Cursor::from_number(self.last));
+        catch.cursor = Cursor::from_number(self.last);
         catch
     }
 

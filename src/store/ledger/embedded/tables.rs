@@ -303,6 +303,8 @@ pub(super) fn since(
 ) -> Result<Catch, Fault> {
     let numbers = read.open_table(NUMBERS)?;
     let last = numbers.get(LAST)?.map_or(0, |last| last.value());
+    let last = Cursor::from_number(last);
+    let cursor = cursor.within(last);
     let behind = (Bound::Excluded(cursor.number()), Bound::Unbounded);
     let mut catch = Catch {
         cursor,
@@ -321,7 +323,7 @@ pub(super) fn since(
         catch.revocations.push(revocation);
         catch.cursor = Cursor::from_number(number.value());
     }
-    catch.cursor = cursor.max(Cursor::from_number(last));
+    catch.cursor = last;
     Ok(catch)
 }
 

@@ -243,8 +243,7 @@ impl Redis {
 
     async fn since(&self, cursor: Cursor, now: Timestamp) -> Result<Catch, StoreError> {
         let last = self.last().await?;
-        // A server that lost its last changes counts from an earlier number: then all comes again.
-        let from = if last < cursor { Cursor::START } else { cursor };
+        let from = cursor.within(last);
         let mut get = redis::cmd("ZRANGEBYSCORE");
         get.arg(scripts::ENTRIES)
             .arg(format!("({}", from.number()))
