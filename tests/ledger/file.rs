@@ -195,6 +195,27 @@ async fn many_changes_share_one_step_to_the_disk() {
     assert_eq!(list(&*file, None, 500).await.len(), 1001);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sweep_takes_all_that_is_over_however_much_it_is() {
+    let (_folder, path) = home();
+    let file = open(&path);
+    let now = clock::now();
+    for batch in 0..10 {
+        let noted = (0..500).map(|number| {
+            let mark = TokenMark::of_jti("app", &format!("{batch}-{number}"));
+            let until = now.saturating_add(if number == 0 { HOUR * 9 } else { HOUR });
+            tokio::spawn(file.revoke(Revocation::of_token(mark, until), now))
+        });
+        for one in noted.collect::<Vec<_>>() {
+            one.await.unwrap().unwrap();
+        }
+    }
+    let later = now.saturating_add(HOUR * 2);
+    assert_eq!(file.sweep(later).await.unwrap(), 4990);
+    let left = file.revocations_since(Cursor::START, now).await.unwrap();
+    assert_eq!(left.revocations.len(), 10);
+}
+
 #[test]
 #[ignore = "it is what the child of the next test does, and ends by being killed"]
 fn child_that_signs_in_until_it_is_killed() {

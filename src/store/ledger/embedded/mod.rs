@@ -190,22 +190,20 @@ impl Ledger for Embedded {
         self.leases().sweep(clock::monotonic());
         let (threads, desk) = (Arc::clone(&self.threads), self.clerk.desk());
         Box::pin(async move {
-            let (mut swept, mut after) = (0, None);
-            loop {
+            let (mut swept, mut place) = (0, Some(tables::Place::FIRST));
+            while let Some(at) = place {
                 let reader = Arc::clone(&threads);
-                let look = move |read: &redb::ReadTransaction| tables::over(read, after, now);
+                let look = move |read: &redb::ReadTransaction| tables::over(read, at, now);
                 let over = desk.ask(async move { reader.read(look).await }).await?;
-                after = over.next;
+                place = over.next;
                 if !over.is_empty() {
                     let writer = Arc::clone(&threads);
                     let step = move |tables: &mut tables::Tables<'_>| tables.sweep(&over, now);
                     let gone = desk.ask(async move { writer.write(step, |_| {}).await });
                     swept += gone.await?;
                 }
-                if after.is_none() {
-                    return Ok(swept);
-                }
             }
+            Ok(swept)
         })
     }
 

@@ -227,8 +227,22 @@ impl<'t> Tables<'t> {
 pub(super) struct Over {
     pub(super) sessions: Vec<SessionKey>,
     pub(super) revoked: Vec<u64>,
-    /// The last session that was looked at; `None` behind the last of all.
-    pub(super) next: Option<SessionKey>,
+    /// Where to look next; `None` behind the last of all.
+    pub(super) next: Option<Place>,
+}
+
+/// Where a sweep looks: at revocations first, then at sessions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// Behind a number.
+    Revocations(u64),
+    /// Behind a session, or at the first.
+    Sessions(Option<SessionKey>),
+}
+
+impl Place {
+    /// Before everything.
+    pub(super) const FIRST: Self = Self::Revocations(0);
 }
 
 impl Over {
@@ -327,38 +341,52 @@ pub(super) fn since(
     Ok(catch)
 }
 
-/// Looks at some sessions behind `after`, and where that is `None` at all revocations.
-pub(super) fn over(
+/// Looks at some revocations or sessions behind a place.
+pub(super) fn over(read: &ReadTransaction, at: Place, now: Timestamp) -> Result<Over, Fault> {
+    match at {
+        Place::Revocations(number) => revocations_over(read, number, now),
+        Place::Sessions(after) => sessions_over(read, after, now),
+    }
+}
+
+fn revocations_over(read: &ReadTransaction, behind: u64, now: Timestamp) -> Result<Over, Fault> {
+    let mut over = Over {
+        next: Some(Place::Sessions(None)),
+        ..Over::default()
+    };
+    let behind = (Bound::Excluded(behind), Bound::Unbounded);
+    let found = read.open_table(REVOKED)?.range(behind)?;
+    for (looked, found) in found.enumerate() {
+        let (number, bytes) = found?;
+        if Revocation::from_bytes(bytes.value())?.until() <= now {
+            over.revoked.push(number.value());
+        }
+        if looked + 1 == MOST_LOOKED {
+            over.next = Some(Place::Revocations(number.value()));
+            break;
+        }
+    }
+    Ok(over)
+}
+
+fn sessions_over(
     read: &ReadTransaction,
     after: Option<SessionKey>,
     now: Timestamp,
 ) -> Result<Over, Fault> {
     let mut over = Over::default();
-    if after.is_none() {
-        for found in read.open_table(REVOKED)?.iter()? {
-            let (number, bytes) = found?;
-            if Revocation::from_bytes(bytes.value())?.until() <= now {
-                over.revoked.push(number.value());
-            }
-            if over.revoked.len() == MOST_LOOKED {
-                break;
-            }
-        }
-    }
     let from = after.as_ref().map(SessionKey::as_bytes);
     let from = from.map_or(Bound::Unbounded, Bound::Excluded);
     let sessions = read.open_table(SESSIONS)?;
-    for (looked, found) in sessions
-        .range::<&[u8; 32]>((from, Bound::Unbounded))?
-        .enumerate()
-    {
+    let found = sessions.range::<&[u8; 32]>((from, Bound::Unbounded))?;
+    for (looked, found) in found.enumerate() {
         let (key, bytes) = found?;
         let key = SessionKey::from_bytes(*key.value());
         if !Session::from_bytes(bytes.value())?.lives(now) {
             over.sessions.push(key);
         }
         if looked + 1 == MOST_LOOKED {
-            over.next = Some(key);
+            over.next = Some(Place::Sessions(Some(key)));
             break;
         }
     }
