@@ -28,6 +28,7 @@ pub(crate) async fn keeps(one: &SharedLedger, other: &SharedLedger) {
     a_lease_ends_by_itself(&**one, &**other).await;
     lists_are_paged_and_bounded(&**one, &**other).await;
     all_of_a_user_end(&**one, &**other).await;
+    all_of_a_user_end_while_they_move(one, other).await;
     what_is_revoked_is_heard_and_caught_up(&**one, &**other).await;
     sweeping_takes_what_is_over(&**one).await;
     assert_eq!(one.status().problem, None);
@@ -264,6 +265,26 @@ async fn all_of_a_user_end(one: &dyn Ledger, other: &dyn Ledger) {
         one.end_all_of_user("leaver", clock::now()).await.unwrap(),
         0
     );
+}
+
+/// A session that is moving to another key when all of its user end ends too.
+async fn all_of_a_user_end_while_they_move(one: &SharedLedger, other: &SharedLedger) {
+    for round in 0..20 {
+        let user = format!("mover {round}");
+        let mut moving = Vec::new();
+        for _ in 0..8 {
+            let (old, session) = kept(&**one, &user).await;
+            let (new, step) = SessionId::succeed(old.key()).unwrap();
+            let moved = renewed(&new, &session, "moved");
+            moving.push(tokio::spawn(other.rotate(step, moved)));
+        }
+        one.end_all_of_user(&user, clock::now()).await.unwrap();
+        for one in moving {
+            assert_ne!(one.await.unwrap().unwrap(), Change::Stale);
+        }
+        let left = list(&**one, Some(&user), 10).await;
+        assert_eq!(left.len(), 0, "round {round}: some live on");
+    }
 }
 
 async fn what_is_revoked_is_heard_and_caught_up(one: &dyn Ledger, other: &dyn Ledger) {

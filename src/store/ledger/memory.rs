@@ -162,12 +162,15 @@ impl Memory {
         listing
     }
 
-    fn of_user(&self, user: &str) -> Vec<SessionKey> {
+    /// Takes all sessions that are so out, a shard at a time: none moves to another meanwhile.
+    fn take_all(&self, mut so: impl FnMut(&Session) -> bool) -> Vec<SessionKey> {
         let mut keys = Vec::new();
         for shard in &self.shards {
-            let shard = read(shard);
-            let of_user = shard.iter().filter(|(_, session)| session.user() == user);
-            keys.extend(of_user.map(|(key, _)| *key));
+            let mut shard = write(shard);
+            for (key, went) in shard.extract_if(.., |_, session| so(session)) {
+                self.count(0, Some(&went));
+                keys.push(key);
+            }
         }
         keys
     }
@@ -222,9 +225,8 @@ impl Ledger for Memory {
     }
 
     fn end_all_of_user(&self, user: &str, now: Timestamp) -> Told<u64> {
-        let keys = self.of_user(user);
+        let keys = self.take_all(|session| session.user() == user);
         for key in &keys {
-            self.take(*key);
             self.ended(*key, now);
         }
         ready(Ok(keys.len() as u64))
@@ -258,14 +260,7 @@ impl Ledger for Memory {
     }
 
     fn sweep(&self, now: Timestamp) -> Told<u64> {
-        let mut swept = 0;
-        for shard in &self.shards {
-            let mut shard = write(shard);
-            for (_, went) in shard.extract_if(.., |_, session| !session.lives(now)) {
-                self.count(0, Some(&went));
-                swept += 1;
-            }
-        }
+        let swept = self.take_all(|session| !session.lives(now)).len() as u64;
         self.leases().sweep(clock::monotonic());
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         ready(Ok(swept + log.sweep(now)))

@@ -19,6 +19,15 @@ struct Mark {
     after: Vec<u8>,
 }
 
+/// Which of a list's places end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those without a session too: their end may not have been told.
+    All,
+    /// Those that have one.
+    Living,
+}
+
 impl Mark {
     fn read(bookmark: Option<&Bookmark>) -> Self {
         match bookmark.and_then(|mark| mark.as_bytes().split_first()) {
@@ -62,15 +71,36 @@ impl Redis {
         self.command::<()>(&remove).await
     }
 
+    /// A session that moves to another key meanwhile may be passed by under both: the list is
+    /// gone through again until it has none that lives, and twice at least.
     pub(super) async fn end_all_of(&self, user: &str, now: Timestamp) -> Result<u64, StoreError> {
         let list = scripts::user(user);
+        let mut ended = self.end_listed(&list, Which::All, now).await?;
+        loop {
+            let more = self.end_listed(&list, Which::Living, now).await?;
+            ended += more;
+            if more == 0 {
+                return Ok(ended);
+            }
+        }
+    }
+
+    async fn end_listed(
+        &self,
+        list: &str,
+        which: Which,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         let (mut ended, mut behind) = (0, Vec::new());
         loop {
-            let members = self.members(&list, &behind).await?;
+            let members = self.members(list, &behind).await?;
             for member in &members {
                 let Some(key) = scripts::key_of(member) else {
                     continue;
                 };
+                if which == Which::Living && self.stored(key).await?.is_none() {
+                    continue;
+                }
                 ended += u64::from(self.end(key, now).await?);
             }
             match members.into_iter().nth(MOST_LOOKED - 1) {
