@@ -9,8 +9,8 @@ use portcullis::store::ledger;
 
 use crate::contract::keeps;
 use crate::postgreses::Postgres;
-use crate::redises::{PASSWORD, Redises, says};
-use crate::rig::{HOUR, begin, kept, load, until};
+use crate::redises::{PASSWORD, Redises, raw, says};
+use crate::rig::{HOUR, begin, kept, list, load, until};
 use crate::shared::fails_and_comes_back;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,6 +45,33 @@ async fn redis_keeps_the_contract() {
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
     fails_and_comes_back(&mut redis.servers[0], &one, &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_lists_what_lives_among_many_that_ended_by_their_idle_time() {
+    let Some(redis) = Redises::single().await else {
+        return;
+    };
+    let (one, other) = two(&redis.home).await;
+    // What is left of a session that Redis dropped: its place, which is over in a month.
+    let leave = redis::Script::new(
+        "for number = 1, 400 do
+           local place = ARGV[1] .. string.rep('x', 28) .. struct.pack('>I4', number)
+           redis.call('ZADD', KEYS[1], 0, place)
+         end",
+    );
+    let over = clock::now().saturating_add(HOUR * 24 * 31).unix_micros();
+    let mut connection = raw(redis.servers[0].port).await.unwrap();
+    for shard in 0..80_u8 {
+        let mut leaving = leave.key(format!("portcullis:{{s{shard:02x}}}:all"));
+        leaving.arg(&over.to_be_bytes());
+        let left = leaving.invoke_async::<()>(&mut connection).await;
+        left.unwrap();
+    }
+    let (id, _) = kept(&*one, "among them").await;
+    let all = list(&*other, None, 500).await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].0, id.key());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

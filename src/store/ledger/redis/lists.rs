@@ -6,7 +6,7 @@ use crate::auth::ledger::{Bookmark, Listing, Page, Session, SessionKey};
 use crate::auth::ports::StoreError;
 use crate::clock::{self, Timestamp};
 
-/// Places looked at for one page, and sessions that end in one go.
+/// Places looked at for one page, over all shards, and sessions that end in one go.
 const MOST_LOOKED: usize = 500;
 /// Shards looked at for one page.
 const MOST_SHARDS: usize = 64;
@@ -26,6 +26,12 @@ enum Which {
     All,
     /// Those that have one.
     Living,
+}
+
+/// A page as far as it goes.
+struct Filling {
+    listing: Listing,
+    looked: usize,
 }
 
 impl Mark {
@@ -93,7 +99,7 @@ impl Redis {
     ) -> Result<u64, StoreError> {
         let (mut ended, mut behind) = (0, Vec::new());
         loop {
-            let members = self.members(list, &behind).await?;
+            let members = self.members(list, &behind, MOST_LOOKED).await?;
             for member in &members {
                 let Some(key) = scripts::key_of(member) else {
                     continue;
@@ -112,61 +118,68 @@ impl Redis {
 
     pub(super) async fn list(&self, page: &Page, now: Timestamp) -> Result<Listing, StoreError> {
         let mark = Mark::read(page.after.as_ref());
+        let mut filling = Filling {
+            listing: Listing::default(),
+            looked: 0,
+        };
         if let Some(user) = &page.user {
-            let mut listing = Listing::default();
-            let list = scripts::user(user);
-            let full = self
-                .fill(&mut listing, &list, &mark.after, page, now)
-                .await?;
-            listing.next = full.map(|last| Mark::write(0, &last));
-            return Ok(listing);
+            let of_user = scripts::user(user);
+            let filled = self.fill(&mut filling, &of_user, mark.after, page, now);
+            let last = filled.await?;
+            filling.listing.next = last.map(|last| Mark::write(0, &last));
+            return Ok(filling.listing);
         }
-        let mut listing = Listing::default();
         let mut after = mark.after;
-        for (looked, shard) in (mark.shard..=u8::MAX).enumerate() {
-            if looked == MOST_SHARDS {
-                listing.next = Some(Mark::write(shard, &[]));
+        for (shards, shard) in (mark.shard..=u8::MAX).enumerate() {
+            if shards == MOST_SHARDS || filling.looked == MOST_LOOKED {
+                filling.listing.next = Some(Mark::write(shard, &[]));
                 break;
             }
-            let list = scripts::all(shard);
-            let after = std::mem::take(&mut after);
-            if let Some(last) = self.fill(&mut listing, &list, &after, page, now).await? {
-                listing.next = Some(Mark::write(shard, &last));
+            let (list, after) = (scripts::all(shard), std::mem::take(&mut after));
+            if let Some(last) = self.fill(&mut filling, &list, after, page, now).await? {
+                filling.listing.next = Some(Mark::write(shard, &last));
                 break;
             }
         }
-        Ok(listing)
+        Ok(filling.listing)
     }
 
     /// Adds the sessions of a list behind a place; the last place that was looked at, where there
     /// may be more.
     async fn fill(
         &self,
-        listing: &mut Listing,
+        filling: &mut Filling,
         list: &str,
-        after: &[u8],
+        after: Vec<u8>,
         page: &Page,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let places = self.members(list, after).await?;
-        let whole = places.len() < MOST_LOOKED;
-        let mut looked_at = after.to_vec();
+        let most = MOST_LOOKED.saturating_sub(filling.looked);
+        let places = self.members(list, &after, most).await?;
+        let whole = places.len() < most;
+        let mut looked_at = after;
         for member in places {
-            if listing.sessions.len() == page.size() {
+            if filling.listing.sessions.len() == page.size() {
                 return Ok(Some(looked_at));
             }
+            filling.looked += 1;
             if let Some(key) = scripts::key_of(&member)
                 && let Some(session) = self.stored(key).await?
                 && session.lives(now)
             {
-                listing.sessions.push((key, session));
+                filling.listing.sessions.push((key, session));
             }
             looked_at = member;
         }
         Ok((!whole).then_some(looked_at))
     }
 
-    async fn members(&self, list: &str, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+    async fn members(
+        &self,
+        list: &str,
+        after: &[u8],
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
         let from = match after {
             [] => b"-".to_vec(),
             after => [b"(", after].concat(),
@@ -176,7 +189,7 @@ impl Redis {
             .arg(from)
             .arg("+")
             .arg(&["LIMIT", "0"])
-            .arg(MOST_LOOKED);
+            .arg(most);
         self.command(&get).await
     }
 
