@@ -1,22 +1,58 @@
-//! Leases where one process alone keeps the sessions: pure but for the map.
+//! Leases where one process alone keeps the sessions; who gets one is decided by an argument's time.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
 
-use crate::auth::ledger::{Holder, Lease, SessionKey};
+use super::{Clerk, ready};
+use crate::auth::ledger::{Holder, Lease, SessionKey, Told};
+use crate::clock;
 
 /// Most leases at a time; those that are over do not count.
 const MOST: usize = 65_536;
 
+/// The leases of a home, behind their lock, by the clock of the process.
+#[derive(Debug, Default)]
+pub(super) struct Leased(Mutex<Leases>);
+
+impl Leased {
+    /// Answers [`crate::auth::ledger::Ledger::lease`].
+    pub(super) fn lease(
+        &self,
+        clerk: &Clerk,
+        key: SessionKey,
+        holder: Holder,
+        time: Duration,
+    ) -> Told<Lease> {
+        let lease = self.lock().take(key, holder, time, clock::monotonic());
+        ready(lease.ok_or_else(|| clerk.refused("too many leases are held at a time")))
+    }
+
+    /// Answers [`crate::auth::ledger::Ledger::release`].
+    pub(super) fn release(&self, key: SessionKey, holder: Holder) -> Told<()> {
+        self.lock().give_back(key, holder);
+        ready(Ok(()))
+    }
+
+    /// Forgets what is over.
+    pub(super) fn sweep(&self) {
+        self.lock().sweep(clock::monotonic());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Leases> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Who holds what until when.
 #[derive(Debug, Default)]
-pub(super) struct Leases(HashMap<SessionKey, (Holder, Instant), ahash::RandomState>);
+struct Leases(HashMap<SessionKey, (Holder, Instant), ahash::RandomState>);
 
 impl Leases {
     /// Gives a lease to the first who asks, or to its holder anew; `None` where too many are held.
-    pub(super) fn take(
+    fn take(
         &mut self,
         key: SessionKey,
         holder: Holder,
@@ -38,7 +74,7 @@ impl Leases {
     }
 
     /// Takes a lease back from its holder.
-    pub(super) fn give_back(&mut self, key: SessionKey, holder: Holder) {
+    fn give_back(&mut self, key: SessionKey, holder: Holder) {
         let held = self.0.get(&key);
         if held.is_some_and(|(other, _)| same(*other, holder)) {
             self.0.remove(&key);
@@ -46,7 +82,7 @@ impl Leases {
     }
 
     /// Forgets what is over.
-    pub(super) fn sweep(&mut self, now: Instant) {
+    fn sweep(&mut self, now: Instant) {
         self.0.retain(|_, (_, until)| now < *until);
     }
 }
@@ -58,7 +94,6 @@ fn same(one: Holder, other: Holder) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     const KEY: SessionKey = SessionKey::from_bytes([7; 32]);
     const TIME: Duration = Duration::from_secs(10);

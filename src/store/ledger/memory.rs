@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use super::leases::Leases;
+use super::leases::Leased;
 use super::log::Log;
 use super::{Clerk, ready};
 use crate::auth::ledger::{
@@ -36,7 +36,7 @@ pub(super) struct Memory {
     sessions: AtomicUsize,
     bytes: AtomicUsize,
     most: usize,
-    leases: Mutex<Leases>,
+    leases: Leased,
     log: Mutex<Log>,
     clerk: Clerk,
 }
@@ -49,7 +49,7 @@ impl Memory {
             sessions: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             most,
-            leases: Mutex::default(),
+            leases: Leased::default(),
             log: Mutex::default(),
             clerk,
         }
@@ -174,10 +174,6 @@ impl Memory {
         }
         keys
     }
-
-    fn leases(&self) -> MutexGuard<'_, Leases> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Ledger for Memory {
@@ -237,13 +233,11 @@ impl Ledger for Memory {
     }
 
     fn lease(&self, key: SessionKey, holder: Holder, time: Duration) -> Told<Lease> {
-        let lease = self.leases().take(key, holder, time, clock::monotonic());
-        ready(lease.ok_or_else(|| self.clerk.refused("too many leases are held at a time")))
+        self.leases.lease(&self.clerk, key, holder, time)
     }
 
     fn release(&self, key: SessionKey, holder: Holder) -> Told<()> {
-        self.leases().give_back(key, holder);
-        ready(Ok(()))
+        self.leases.release(key, holder)
     }
 
     fn revoke(&self, revocation: Revocation, now: Timestamp) -> Told<Cursor> {
@@ -261,7 +255,7 @@ impl Ledger for Memory {
 
     fn sweep(&self, now: Timestamp) -> Told<u64> {
         let swept = self.take_all(|session| !session.lives(now)).len() as u64;
-        self.leases().sweep(clock::monotonic());
+        self.leases.sweep();
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         ready(Ok(swept + log.sweep(now)))
     }

@@ -9,7 +9,7 @@ mod tables;
 mod threads;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -17,8 +17,7 @@ use tokio::sync::broadcast;
 pub(in crate::store) use self::file::Unusable;
 use self::threads::Threads;
 use super::Clerk;
-use super::leases::Leases;
-use super::ready;
+use super::leases::Leased;
 use crate::auth::ledger::{
     Catch, Change, Cursor, Event, Events, Holder, Lease, Ledger, Listing, Page, Revocation,
     Session, SessionKey, Succession, Told,
@@ -30,7 +29,7 @@ use crate::clock::{self, Timestamp};
 #[derive(Debug)]
 pub(super) struct Embedded {
     threads: Arc<Threads>,
-    leases: Mutex<Leases>,
+    leases: Leased,
     clerk: Clerk,
 }
 
@@ -39,7 +38,7 @@ impl Embedded {
     pub(super) fn open(path: &Path, clerk: Clerk) -> Result<Self, Unusable> {
         Ok(Self {
             threads: Arc::new(Threads::start(path, clerk.shown())?),
-            leases: Mutex::default(),
+            leases: Leased::default(),
             clerk,
         })
     }
@@ -74,10 +73,6 @@ impl Embedded {
              Redis or PostgreSQL in `[session]`",
         );
         Box::pin(async move { done.await?.or(Err(full)) })
-    }
-
-    fn leases(&self) -> MutexGuard<'_, Leases> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,13 +151,11 @@ impl Ledger for Embedded {
     }
 
     fn lease(&self, key: SessionKey, holder: Holder, time: Duration) -> Told<Lease> {
-        let lease = self.leases().take(key, holder, time, clock::monotonic());
-        ready(lease.ok_or_else(|| self.clerk.refused("too many leases are held at a time")))
+        self.leases.lease(&self.clerk, key, holder, time)
     }
 
     fn release(&self, key: SessionKey, holder: Holder) -> Told<()> {
-        self.leases().give_back(key, holder);
-        ready(Ok(()))
+        self.leases.release(key, holder)
     }
 
     fn revoke(&self, revocation: Revocation, _now: Timestamp) -> Told<Cursor> {
@@ -187,7 +180,7 @@ impl Ledger for Embedded {
 
     /// In many small steps, between which others get their turn.
     fn sweep(&self, now: Timestamp) -> Told<u64> {
-        self.leases().sweep(clock::monotonic());
+        self.leases.sweep();
         let (threads, desk) = (Arc::clone(&self.threads), self.clerk.desk());
         Box::pin(async move {
             let (mut swept, mut place) = (0, Some(tables::Place::FIRST));
