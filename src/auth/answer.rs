@@ -101,11 +101,7 @@ pub(super) fn concluded(
     source: Option<&Source>,
 ) -> Answer<'_, 'static> {
     match looked_up {
-        Ok(caller) => Answer::Valid(Held {
-            caller,
-            source,
-            reused: false,
-        }),
+        Ok(caller) => held(caller, source, false),
         Err(denial) => Answer::Refused(denial, source),
     }
 }

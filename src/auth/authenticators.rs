@@ -180,18 +180,8 @@ impl Authenticators {
     }
 
     pub(crate) fn fetched(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Jwks>)> {
-        self.readers.iter().filter_map(|reader| match &reader.kind {
-            Kind::Token(token) => match &token.keys {
-                Keys::Fetched(jwks) => Some((&reader.name, jwks)),
-                Keys::Fixed(_) => None,
-            },
-            Kind::ApiKey(_)
-            | Kind::Basic(_)
-            | Kind::Certificate(_)
-            | Kind::Session(_)
-            | Kind::Gateway(_)
-            | Kind::Forward(_) => None,
-        })
+        let readers = self.readers.iter();
+        readers.filter_map(|reader| Some((&reader.name, reader.jwks()?)))
     }
 
     pub(crate) fn readers(&self) -> &[Arc<Reader>] {
@@ -541,7 +531,7 @@ impl Reader {
     }
 
     fn has_keys(&self, keys: &Keys) -> bool {
-        let Kind::Token(token) = &self.kind else {
+        let Some(token) = self.token() else {
             return false;
         };
         match (&token.keys, keys) {
@@ -552,7 +542,7 @@ impl Reader {
     }
 
     /// The jwt authenticator, where it is one.
-    fn token(&self) -> Option<&TokenReader> {
+    pub(crate) fn token(&self) -> Option<&TokenReader> {
         match &self.kind {
             Kind::Token(token) => Some(token),
             Kind::ApiKey(_)
@@ -561,6 +551,14 @@ impl Reader {
             | Kind::Session(_)
             | Kind::Gateway(_)
             | Kind::Forward(_) => None,
+        }
+    }
+
+    /// The JWKS, where it is fetched.
+    fn jwks(&self) -> Option<&Arc<Jwks>> {
+        match &self.token()?.keys {
+            Keys::Fetched(jwks) => Some(jwks),
+            Keys::Fixed(_) => None,
         }
     }
 
@@ -582,17 +580,6 @@ impl Reader {
         if had.keys != wanted.keys || had.algorithms != wanted.algorithms {
             return None;
         }
-        match &self.kind {
-            Kind::Token(token) => match &token.keys {
-                Keys::Fetched(jwks) => Some(Arc::clone(jwks)),
-                Keys::Fixed(_) => None,
-            },
-            Kind::ApiKey(_)
-            | Kind::Basic(_)
-            | Kind::Certificate(_)
-            | Kind::Session(_)
-            | Kind::Gateway(_)
-            | Kind::Forward(_) => None,
-        }
+        self.jwks().cloned()
     }
 }

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::auth::ask::Carried;
-
 use crate::auth::answer::{Answer, Asked, Held, Pending, checked_token, held};
+use crate::auth::ask::Carried;
 use crate::auth::attempt::{Attempt, Request, Try};
 use crate::auth::authenticators::{Authenticators, Certificates, Kind, Reader};
 use crate::auth::credential::{self, Found};
@@ -230,11 +229,7 @@ impl Authenticators {
         let source = session.source(&shown);
         let key = shown.key(reader.session_epoch(session));
         if let Some(caller) = self.verdicts().recall(&key, now) {
-            return Answer::Valid(Held {
-                caller,
-                source,
-                reused: true,
-            });
+            return held(caller, source, true);
         }
         if reader.directory.is_some() || !session.answers_at_once() {
             return Answer::Waits(Pending::Session { source, shown, key });
@@ -244,11 +239,7 @@ impl Authenticators {
             Ok((identity, until)) => {
                 let learned = Learned { key, now, until };
                 let caller = learned.keep(identity, self.names(), self.verdicts());
-                Answer::Valid(Held {
-                    caller,
-                    source,
-                    reused: false,
-                })
+                held(caller, source, false)
             }
         }
     }
@@ -276,11 +267,7 @@ impl Authenticators {
         }
         let key = gateway.verdict_key(session);
         match self.verdicts().recall(&key, now) {
-            Some(caller) => Answer::Valid(Held {
-                caller,
-                source: Some(source),
-                reused: true,
-            }),
+            Some(caller) => held(caller, Some(source), true),
             None => Answer::Waits(Pending::Own { source, id, key }),
         }
     }

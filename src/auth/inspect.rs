@@ -1,6 +1,6 @@
 //! `token inspect`: what each authenticator would say to a token, in words.
 
-use crate::auth::authenticators::{Authenticators, Kind};
+use crate::auth::authenticators::Authenticators;
 use crate::auth::token::Checked;
 use crate::clock::Timestamp;
 
@@ -20,19 +20,9 @@ impl Authenticators {
     /// loaded by now.
     #[must_use]
     pub fn inspect_token(&self, token: &str, now: Timestamp) -> Vec<Finding> {
-        let readers = self
-            .readers()
-            .iter()
-            .filter_map(|reader| match &reader.kind {
-                Kind::Token(token) => Some((reader, token)),
-                Kind::ApiKey(_)
-                | Kind::Basic(_)
-                | Kind::Certificate(_)
-                | Kind::Session(_)
-                | Kind::Gateway(_)
-                | Kind::Forward(_) => None,
-            });
-        readers
+        let readers = self.readers().iter();
+        let tokens = readers.filter_map(|reader| Some((reader, reader.token()?)));
+        tokens
             .map(|(reader, kind)| {
                 let (accepted, words) = match kind.check(token, self.verdicts(), self.names(), now)
                 {
