@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +18,8 @@ use tokio_util::task::TaskTracker;
 const PARTING: Duration = Duration::from_secs(1);
 /// Threads that look up names: a resolver that hangs takes no more than these.
 const LOOKUPS: usize = 8;
+/// Threads that read files: a disk that hangs takes no more than these, and no name waits for them.
+const READS: usize = 8;
 
 /// A running thread with its runtime.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub(super) struct Engine {
     handle: Handle,
     stop: CancellationToken,
     tasks: TaskTracker,
+    reads: Arc<Semaphore>,
 }
 
 impl Engine {
@@ -31,12 +35,13 @@ impl Engine {
     pub(super) fn start() -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(LOOKUPS)
+            .max_blocking_threads(LOOKUPS + READS)
             .build()?;
         let engine = Self {
             handle: runtime.handle().clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            reads: Arc::new(Semaphore::new(READS)),
         };
         let (stop, tasks) = (engine.stop.clone(), engine.tasks.clone());
         thread::Builder::new()
@@ -61,6 +66,20 @@ impl Engine {
     /// Starts work that bounds itself in time. It is dropped when the thread ends.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(work, &self.handle);
+    }
+
+    /// Reads files on a thread that may block, when one is free; `None` where that broke. Whoever
+    /// waits bounds it in time: a read that nobody waits for any more keeps its thread to its end.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.reads).acquire_owned().await.ok()?;
+        let read = self.handle.spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        read.await.ok()
     }
 }
 
@@ -101,6 +120,35 @@ mod tests {
         });
         drop(engine);
         assert_eq!(told.blocking_recv().unwrap(), 7);
+    }
+
+    #[test]
+    fn files_that_hang_hold_up_no_name_and_leave_no_queue() {
+        let engine = Engine::start().unwrap();
+        let (release, hang) = std::sync::mpsc::channel::<()>();
+        let hang = Arc::new(std::sync::Mutex::new(hang));
+        let (began, begins) = std::sync::mpsc::channel();
+        for _ in 0..100 {
+            let (reader, hang, began) = (Arc::clone(&engine), Arc::clone(&hang), began.clone());
+            engine.spawn(async move {
+                let read = reader.read(move || {
+                    began.send(()).unwrap();
+                    let _ = hang.lock().map(|hang| hang.recv());
+                });
+                let _ = tokio::time::timeout(Duration::from_millis(100), read).await;
+            });
+        }
+        drop(began);
+        for _ in 0..READS {
+            begins.recv().unwrap();
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        engine.handle().spawn_blocking(move || tell.send(7));
+        assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(7));
+        // Those who waited in vain have left, and nothing of theirs is done later.
+        thread::sleep(Duration::from_millis(200));
+        drop(release);
+        assert_eq!(begins.iter().count(), 0);
     }
 
     #[test]

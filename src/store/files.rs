@@ -96,7 +96,7 @@ impl Files {
         };
         let (folder, path) = (Arc::clone(&self.folder), self.folder.join(name));
         let form = self.form.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.counter.engine().read(move || {
             let found = contents(&path)?;
             if found.is_none() {
                 // A folder that is gone is no folder without sessions.
