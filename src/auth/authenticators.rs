@@ -16,7 +16,7 @@ use crate::auth::flights::Flights;
 use crate::auth::forward::ForwardReader;
 use crate::auth::gateway_session::GatewayReader;
 use crate::auth::jwks::{Jwks, JwksStatus};
-use crate::auth::jwt::jti_of;
+use crate::auth::jwt::{jti_of, signed_part};
 use crate::auth::ledger::TokenMark;
 use crate::auth::people::{self, Directory};
 use crate::auth::ports::{NoStores, OwnSessions, StoreStatus, Stores};
@@ -241,7 +241,7 @@ impl Authenticators {
     pub fn marks_of_token(&self, token: &str) -> Vec<TokenMark> {
         match jti_of(token) {
             Some(jti) => self.marks_of(&jti),
-            None if self.can_revoke() => vec![TokenMark::of_token(token.as_bytes())],
+            None if self.can_revoke() => vec![TokenMark::of_token(signed_part(token))],
             None => Vec::new(),
         }
     }
@@ -583,3 +583,7 @@ impl Reader {
         self.jwks().cloned()
     }
 }
+
+#[cfg(test)]
+#[path = "revocable_tests.rs"]
+mod revocable_tests;

@@ -42,6 +42,13 @@ pub fn jti_of(token: &str) -> Option<String> {
     payload_of(token)?.get("jti")?.as_str().map(str::to_owned)
 }
 
+/// What of a token its signature covers, by which it is known where it has no `jti`. The signature
+/// is left out: whoever holds an ECDSA token can write another one that holds as well (`n - s` in
+/// the place of `s`), and it is the same token still.
+pub(crate) fn signed_part(token: &str) -> &[u8] {
+    split(token).map_or(token, |(signed, ..)| signed).as_bytes()
+}
+
 fn payload_of(token: &str) -> Option<Map<String, Value>> {
     let (_, payload, _, _) = split(token).ok()?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use crate::auth::attempt::Request;
 use crate::auth::claims::{Rules, refuse, seconds};
 use crate::auth::jwks::Jwks;
-use crate::auth::jwt::{self, Unverified};
+use crate::auth::jwt::{self, Unverified, signed_part};
 use crate::auth::keys::{Family, Key, KeySet, algorithm_name, from_pem, secret_problem};
 use crate::auth::ledger::TokenMark;
 use crate::auth::ports::User;
@@ -142,7 +142,7 @@ impl TokenReader {
         self.settings.issuer.iter().map(String::as_str).collect()
     }
 
-    /// What a revocation of this token names: its `jti`, or itself where it has none.
+    /// What a revocation of this token names: its `jti`, or what it says where it has none.
     fn mark(&self, identity: &Identity, token: &str) -> TokenMark {
         let text = |name| {
             identity
@@ -151,7 +151,7 @@ impl TokenReader {
                 .and_then(serde_json::Value::as_str)
         };
         let Some(jti) = text("jti") else {
-            return TokenMark::of_token(token.as_bytes());
+            return TokenMark::of_token(signed_part(token));
         };
         let issuer = text("iss").filter(|_| !self.settings.issuer.is_empty());
         TokenMark::of_jti(issuer.unwrap_or(&self.name), jti)
