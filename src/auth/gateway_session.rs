@@ -96,7 +96,10 @@ impl Question {
         if gateway.own.revoked().has_ended(id.key()) {
             return Err(ended());
         }
-        let bond = Bond::Session(*id.key().as_bytes());
+        let bond = Bond::Session {
+            key: *id.key().as_bytes(),
+            token: caller.bond().and_then(Bond::token),
+        };
         let known = (Some(bond), Some(access.expose().as_str()));
         let learned = self.learned(until);
         Ok(learned.keep_bound(identity, known, &self.names, &self.verdicts))

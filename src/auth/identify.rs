@@ -18,12 +18,14 @@ use crate::auth::forward::ForwardReader;
 use crate::auth::gateway_session::{GatewayReader, ended};
 use crate::auth::inspect::in_words;
 use crate::auth::question::Learned;
+use crate::auth::revoked::Standing;
 use crate::auth::session_reader::SessionReader;
 use crate::auth::shown::Shown;
 use crate::auth::verdicts::{Epoch, VerdictKey};
 use crate::clock::Timestamp;
 use crate::config::settings::Source;
 use crate::policy::denial::{Challenge, Code, Denial};
+use crate::policy::identity::Caller;
 use crate::policy::requirement::Admission;
 use crate::policy::route::AuthenticatorId;
 use crate::telemetry::secret_change;
@@ -261,12 +263,14 @@ impl Authenticators {
             Ok(id) => id,
             Err(denial) => return Answer::Refused(denial, Some(source)),
         };
-        let session = id.key();
-        if gateway.own.revoked().has_ended(session) {
+        let (session, revoked) = (id.key(), gateway.own.revoked());
+        if revoked.has_ended(session) {
             return Answer::Refused(ended(), Some(source));
         }
         let key = gateway.verdict_key(session);
-        match self.verdicts().recall(&key, now) {
+        // A revoked access token does not end its session, which may hold a new one by now.
+        let holds = |caller: &Arc<Caller>| revoked.standing(caller) == Standing::Holds;
+        match self.verdicts().recall(&key, now).filter(holds) {
             Some(caller) => held(caller, Some(source), true),
             None => Answer::Waits(Pending::Own { source, id, key }),
         }

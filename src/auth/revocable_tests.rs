@@ -7,14 +7,19 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
+use serde_json::json;
 
 use super::{Authenticators, Surroundings};
-use crate::auth::ledger::{Revocation, SessionId};
+use crate::auth::ledger::{Revocation, SessionId, TokenMark};
 use crate::auth::ports::{Asked, NoStores, Opened, Opening, OwnSessions};
 use crate::auth::revoked::Revoked;
-use crate::auth::testing::{NOW, Signer, bearer, claims, get, hs256, jwt, named, run, set};
+use crate::auth::testing::{
+    NOW, Signer, bearer, claims, claims_with, get, headers, hs256, jwt, named, run, set, token,
+};
 use crate::clock::Timestamp;
-use crate::config::settings::{Algorithm, Authenticator, Jwt, KeySource};
+use crate::config::settings::{
+    Algorithm, Authenticator, AuthenticatorKind, GatewaySession, Jwt, KeySource,
+};
 use crate::policy::denial::Code;
 use crate::policy::identity::IdentityNames;
 use crate::policy::requirement::Admission;
@@ -118,6 +123,43 @@ fn a_token_without_a_jti_stays_revoked_under_another_signature() {
         for revoked in [&token, &twin] {
             let answer = asked(&all, 0, &bearer(revoked)).await;
             assert_eq!(answer, Err(Code::TokenRevoked));
+        }
+    });
+}
+
+/// A jwt authenticator, and one of the gateway's own sessions over it.
+fn session_over_token(token: &str) -> (Authenticators, Arc<Revoked>, HeaderMap) {
+    let app = Jwt {
+        revocable: true,
+        ..hs256()
+    };
+    let session = AuthenticatorKind::GatewaySession(GatewaySession {
+        handler: HandlerId(0),
+        auth: AuthenticatorId(0),
+        cookie: "__Host-portcullis".into(),
+        cache: Duration::from_mins(1),
+    });
+    let (all, revoked) = assemble(&[named("app", jwt(app)), named("own", session)], token);
+    let id = SessionId::draw().unwrap();
+    let cookie = format!("__Host-portcullis={}", id.cookie().expose());
+    (all, revoked, headers(&[("cookie", &cookie)]))
+}
+
+#[test]
+fn a_sessions_verdict_ends_at_once_when_its_token_is_revoked() {
+    run(async {
+        let exp = NOW.unix_seconds() + 3_153_600_000;
+        let token = token(&claims_with(&json!({ "jti": "7f3", "exp": exp })));
+        let revocations = [
+            Revocation::of_token(TokenMark::of_jti("app", "7f3"), until()),
+            Revocation::of_user("7", NOW, until()).unwrap(),
+        ];
+        for revocation in revocations {
+            let (all, revoked, cookie) = session_over_token(&token);
+            assert_eq!(asked(&all, 1, &cookie).await, Ok(false));
+            assert_eq!(asked(&all, 1, &cookie).await, Ok(true));
+            revoked.take(&revocation, NOW);
+            assert_eq!(asked(&all, 1, &cookie).await, Err(Code::TokenRevoked));
         }
     });
 }

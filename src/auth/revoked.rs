@@ -141,9 +141,9 @@ impl Revoked {
         !self.sessions.is_empty() && self.sessions.contains_key(&key)
     }
 
-    /// How the token of a caller stands.
+    /// How the token of a caller stands, also where the gateway's own session holds it.
     pub fn standing(&self, caller: &Caller) -> Standing {
-        let Some(Bond::Token { mark, issued }) = caller.bond() else {
+        let Some(token) = caller.bond().and_then(Bond::token) else {
             return Standing::Holds;
         };
         let count = self.count.load(Ordering::Acquire);
@@ -154,8 +154,8 @@ impl Revoked {
             return Standing::Holds;
         }
         let before = self.users.get(caller.identity().user.as_str());
-        let too_old = before.is_some_and(|before| issued < before.issued);
-        if too_old || self.tokens.contains_key(&TokenMark::from_bytes(mark)) {
+        let too_old = before.is_some_and(|before| token.issued < before.issued);
+        if too_old || self.tokens.contains_key(&TokenMark::from_bytes(token.mark)) {
             return Standing::Revoked;
         }
         Standing::Holds
@@ -165,11 +165,11 @@ impl Revoked {
     pub fn watch(&self, caller: &Caller) -> Option<Watch> {
         let watch = self.watchers.watch(caller)?;
         // Listed before it is looked up, so that nothing falls between.
-        let is_over = match caller.bond()? {
-            Bond::Session(key) => self.has_ended(SessionKey::from_bytes(key)),
-            Bond::Token { .. } => self.standing(caller) == Standing::Revoked,
+        let has_ended = match caller.bond()? {
+            Bond::Session { key, .. } => self.has_ended(SessionKey::from_bytes(key)),
+            Bond::Token(_) => false,
         };
-        if is_over {
+        if has_ended || self.standing(caller) == Standing::Revoked {
             watch.tell();
         }
         Some(watch)
@@ -187,126 +187,5 @@ impl Revoked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::identity::{Identity, IdentityNames};
-
-    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-    const HOUR: Duration = Duration::from_hours(1);
-
-    fn mark() -> TokenMark {
-        TokenMark::of_jti("app", "7f3")
-    }
-
-    fn caller(user: &str, mark: TokenMark, issued: Timestamp) -> Caller {
-        let identity = Identity {
-            user: user.to_owned(),
-            roles: Vec::new(),
-            email: None,
-            name: None,
-            claims: serde_json::Map::new(),
-            expires_at: None,
-            authenticator: "app".into(),
-        };
-        let bond = Bond::Token {
-            mark: *mark.as_bytes(),
-            issued,
-        };
-        IdentityNames::default()
-            .introduce(identity)
-            .bound(Some(bond))
-    }
-
-    fn standing(revoked: &Revoked, user: &str, issued: Timestamp) -> Standing {
-        revoked.standing(&caller(user, mark(), issued))
-    }
-
-    fn known() -> Revoked {
-        let revoked = Revoked::default();
-        revoked.caught_up();
-        revoked
-    }
-
-    fn later() -> Timestamp {
-        NOW.saturating_add(HOUR)
-    }
-
-    #[test]
-    fn before_the_ledger_was_read_nobody_can_say() {
-        let revoked = Revoked::default();
-        assert_eq!(standing(&revoked, "7", NOW), Standing::Unknown);
-        revoked.caught_up();
-        assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
-    }
-
-    #[test]
-    fn a_revoked_token_is_refused_until_it_is_over() {
-        let revoked = known();
-        revoked.take(&Revocation::of_token(mark(), later()), NOW);
-        assert_eq!(standing(&revoked, "7", NOW), Standing::Revoked);
-        let other = caller("7", TokenMark::of_jti("app", "7f4"), NOW);
-        assert_eq!(revoked.standing(&other), Standing::Holds);
-        revoked.sweep(later());
-        assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
-    }
-
-    #[test]
-    fn a_users_tokens_are_refused_if_they_are_older() {
-        let revoked = known();
-        revoked.take(&Revocation::of_user("7", NOW, later()).unwrap(), NOW);
-        let before = NOW.saturating_sub(Duration::from_secs(1));
-        assert_eq!(standing(&revoked, "7", before), Standing::Revoked);
-        assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
-        assert_eq!(standing(&revoked, "8", before), Standing::Holds);
-        // An earlier one that is heard of later takes nothing back.
-        let earlier = Revocation::of_user("7", before, NOW).unwrap();
-        revoked.take(&earlier, NOW);
-        assert_eq!(standing(&revoked, "7", before), Standing::Revoked);
-    }
-
-    #[test]
-    fn ends_of_sessions_are_bounded_and_then_all_are_asked_anew() {
-        let revoked = known();
-        let turn = revoked.turn();
-        for number in 0..=MOST_ENDED {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&number.to_be_bytes());
-            let key = SessionKey::from_bytes(bytes);
-            revoked.take(&Revocation::of_session(key, NOW), NOW);
-            assert!(revoked.has_ended(key));
-        }
-        assert_ne!(revoked.turn(), turn);
-        assert!(revoked.sessions.len() <= MOST_ENDED);
-    }
-
-    #[tokio::test]
-    async fn whoever_holds_something_open_is_told_and_nobody_else() {
-        let revoked = known();
-        let first = caller("7", mark(), NOW);
-        let second = caller("8", TokenMark::of_jti("app", "7f4"), NOW);
-        let (mut one, mut two) = (
-            revoked.watch(&first).unwrap(),
-            revoked.watch(&second).unwrap(),
-        );
-        revoked.take(&Revocation::of_token(mark(), later()), NOW);
-        (&mut one).await;
-        let short = Duration::from_millis(5);
-        assert!(tokio::time::timeout(short, &mut two).await.is_err());
-        let user = Revocation::of_user("8", later(), later()).unwrap();
-        revoked.take(&user, NOW);
-        two.await;
-        // One that comes too late is told at once.
-        revoked.watch(&first).unwrap().await;
-        drop(one);
-        assert!(revoked.watch(&caller("9", mark(), NOW)).is_some());
-    }
-
-    #[test]
-    fn who_lets_go_is_not_kept() {
-        let revoked = known();
-        for _ in 0..100 {
-            drop(revoked.watch(&caller("7", mark(), NOW)));
-        }
-        assert_eq!(revoked.watchers.len(), 0);
-    }
-}
+#[path = "revoked_tests.rs"]
+mod tests;

@@ -19,7 +19,7 @@ use crate::auth::{Problem, jwks};
 use crate::clock::Timestamp;
 use crate::config::settings::{Jwt, KeySource, Source};
 use crate::policy::denial::{Challenge, Code, Denial};
-use crate::policy::identity::{Bond, Caller, Identity, IdentityNames};
+use crate::policy::identity::{Bond, Caller, Identity, IdentityNames, Issue};
 
 /// Bytes that a caller holds beside its claims, about.
 const CALLER: usize = 700;
@@ -162,10 +162,10 @@ impl TokenReader {
         self.revoked.as_ref()?;
         // One that does not say when it was issued is older than everything.
         let issued = identity.claims.get("iat").and_then(seconds);
-        Some(Bond::Token {
+        Some(Bond::Token(Issue {
             mark: *self.mark(identity, token).as_bytes(),
             issued: issued.unwrap_or(Timestamp::from_unix_seconds(0)),
-        })
+        }))
     }
 
     fn check_alone(

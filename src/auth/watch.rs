@@ -90,17 +90,17 @@ impl Watchers {
 
 impl Listed {
     fn is_of(&self, what: &What) -> bool {
-        match (what, self.bond) {
-            (What::Session(key), Bond::Session(bond)) => *key == SessionKey::from_bytes(bond),
-            (What::Token(mark), Bond::Token { mark: bond, .. }) => {
-                *mark == TokenMark::from_bytes(bond)
+        match (what, self.bond, self.bond.token()) {
+            (What::Session(ended), Bond::Session { key, .. }, _) => {
+                *ended == SessionKey::from_bytes(key)
             }
-            (What::User { user, before }, Bond::Token { issued, .. }) => {
-                *user == self.user && issued < *before
+            (What::Token(mark), _, Some(token)) => *mark == TokenMark::from_bytes(token.mark),
+            (What::User { user, before }, _, Some(token)) => {
+                *user == self.user && token.issued < *before
             }
-            // The sessions of a user end one by one.
-            (What::User { .. } | What::Token(_), Bond::Session(_))
-            | (What::Session(_), Bond::Token { .. }) => false,
+            // The sessions of a user end one by one, too.
+            (What::Session(_), Bond::Token(_), _)
+            | (What::Token(_) | What::User { .. }, _, None) => false,
         }
     }
 }

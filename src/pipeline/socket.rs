@@ -111,8 +111,8 @@ fn revoked(gate: &Snapshot, route: &Route, permit: &Permit) -> Option<(Watch, En
     }
     let caller = permit.caller()?;
     let code = match caller.bond()? {
-        Bond::Session(_) => Code::SessionUnknown,
-        Bond::Token { .. } => Code::TokenRevoked,
+        Bond::Session { .. } => Code::SessionUnknown,
+        Bond::Token(_) => Code::TokenRevoked,
     };
     let watch = gate.sign_in.as_ref()?.watch(caller)?;
     Some((watch, Ending::identity(code)))

@@ -179,14 +179,34 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bond {
     /// A token.
-    Token {
-        /// The hash that a revocation of it names.
-        mark: [u8; 32],
-        /// When it was issued.
-        issued: Timestamp,
+    Token(Issue),
+    /// A session of the gateway's own.
+    Session {
+        /// The hash that its store knows it by.
+        key: [u8; 32],
+        /// Its access token, where that can be revoked by itself.
+        token: Option<Issue>,
     },
-    /// A session of the gateway's own, by the hash that its store knows it by.
-    Session([u8; 32]),
+}
+
+/// A token that can be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// The hash that a revocation of it names.
+    pub mark: [u8; 32],
+    /// When it was issued.
+    pub issued: Timestamp,
+}
+
+impl Bond {
+    /// The token that was checked, where it can be revoked.
+    #[must_use]
+    pub const fn token(self) -> Option<Issue> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Session { token, .. } => token,
+        }
+    }
 }
 
 impl Caller {
