@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
 use crate::auth::ledger::{Revocation, Revoked as What, SessionKey, TokenMark};
 use crate::auth::verdicts::next_number;
 use crate::auth::watch::{Watch, Watchers};
 use crate::clock::Timestamp;
-use crate::policy::identity::{Bond, Caller};
+use crate::policy::identity::{Bond, Caller, Issue};
 
-/// Most revocations that are remembered. Over it no revocable token passes.
+/// Most revocations that are remembered: about 100 MB. While more are due no revocable token passes.
 const MOST: usize = 1_000_000;
 /// Most sessions whose end is remembered. Over it every session is asked for anew.
 const MOST_ENDED: usize = 65_536;
@@ -34,7 +35,11 @@ pub struct Revoked {
     users: Map<Box<str>, Before>,
     /// Revocations of tokens and users: with none, nothing has to be looked for.
     count: AtomicUsize,
+    /// How many of them there may be.
+    most: usize,
     is_known: AtomicBool,
+    /// Whether one found no room: then nobody can say that a token was not revoked.
+    is_full: AtomicBool,
     /// Verdicts about sessions stand under it.
     turn: AtomicU64,
     watchers: Arc<Watchers>,
@@ -60,56 +65,101 @@ pub enum Standing {
 
 impl Default for Revoked {
     fn default() -> Self {
+        Self::of_at_most(MOST)
+    }
+}
+
+impl Revoked {
+    /// That remembers so many revocations of tokens and users.
+    pub(crate) fn of_at_most(most: usize) -> Self {
         Self {
             sessions: Map::default(),
             tokens: Map::default(),
             users: Map::default(),
             count: AtomicUsize::new(0),
+            most,
             is_known: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
             turn: AtomicU64::new(next_number()),
             watchers: Arc::default(),
         }
     }
-}
 
-impl Revoked {
     /// Takes a revocation in. It holds from now on.
     pub fn take(&self, revocation: &Revocation, now: Timestamp) {
         let until = revocation.until();
-        match revocation.what() {
-            What::Session(key) => {
-                if self.sessions.len() >= MOST_ENDED {
-                    self.sessions.clear();
-                    self.ask_anew();
-                }
-                self.sessions.insert(*key, now.saturating_add(ENDED));
-            }
-            What::Token(mark) => {
-                self.tokens.insert(*mark, until);
-            }
+        let is_news = match revocation.what() {
+            What::Session(key) => self.take_session(*key, now),
+            What::Token(mark) => self.take_token(*mark, until),
             What::User { user, before } => {
-                let new = Before {
-                    issued: *before,
-                    until,
-                };
-                let joined = |old: &mut Before| {
-                    old.issued = old.issued.max(new.issued);
-                    old.until = old.until.max(new.until);
-                };
-                self.users
-                    .entry(user.clone())
-                    .and_modify(joined)
-                    .or_insert(new);
+                let issued = *before;
+                self.take_user(user, Before { issued, until })
+            }
+        };
+        if is_news {
+            self.watchers.tell(revocation.what());
+        }
+    }
+
+    fn take_session(&self, key: SessionKey, now: Timestamp) -> bool {
+        if self.sessions.len() >= MOST_ENDED {
+            self.sessions.clear();
+            self.ask_anew();
+        }
+        let until = now.saturating_add(ENDED);
+        self.sessions.insert(key, until).is_none()
+    }
+
+    fn take_token(&self, mark: TokenMark, until: Timestamp) -> bool {
+        match self.tokens.entry(mark) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                *known = until.max(*known);
+                false
+            }
+            Entry::Vacant(place) => {
+                if self.takes_room() {
+                    place.insert(until);
+                }
+                true
             }
         }
-        self.recount();
-        self.watchers.tell(revocation.what());
+    }
+
+    fn take_user(&self, user: &str, new: Before) -> bool {
+        match self.users.entry(user.into()) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                let is_news = known.issued < new.issued;
+                known.issued = known.issued.max(new.issued);
+                known.until = known.until.max(new.until);
+                is_news
+            }
+            Entry::Vacant(place) => {
+                if self.takes_room() {
+                    place.insert(new);
+                }
+                true
+            }
+        }
+    }
+
+    /// Takes the room of one more revocation, where there is some: before it is put there, so that
+    /// none is there that does not count.
+    fn takes_room(&self) -> bool {
+        let has = self.count.fetch_add(1, Ordering::AcqRel) < self.most;
+        if !has {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            self.is_full.store(true, Ordering::Release);
+        }
+        has
     }
 
     /// Whether what was revoked is known.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Acquire)
+        // In this order: a sweep unsays the one before the other.
+        !self.is_full.load(Ordering::Acquire) && self.is_known.load(Ordering::Acquire)
     }
 
     /// From now on what was revoked is known.
@@ -128,12 +178,27 @@ impl Revoked {
         self.turn.store(next_number(), Ordering::Release);
     }
 
-    /// Forgets what is over.
-    pub fn sweep(&self, now: Timestamp) {
+    /// Forgets what is over. Says whether there is room again where something had found none: then
+    /// nothing is known until the ledger was read from its start.
+    pub fn sweep(&self, now: Timestamp) -> bool {
         self.sessions.retain(|_, until| *until > now);
-        self.tokens.retain(|_, until| *until > now);
-        self.users.retain(|_, before| before.until > now);
-        self.recount();
+        let mut gone = 0;
+        let mut holds = |until: Timestamp| {
+            let holds = until > now;
+            gone += usize::from(!holds);
+            holds
+        };
+        self.tokens.retain(|_, until| holds(*until));
+        self.users.retain(|_, before| holds(before.until));
+        // Taken off, so that one which comes meanwhile counts too.
+        let count = self.count.fetch_sub(gone, Ordering::AcqRel);
+        let is_full = self.is_full.load(Ordering::Acquire);
+        let is_read_anew = is_full && count.saturating_sub(gone) < self.most;
+        if is_read_anew {
+            self.is_known.store(false, Ordering::Release);
+            self.is_full.store(false, Ordering::Release);
+        }
+        is_read_anew
     }
 
     /// Whether a session has ended.
@@ -146,30 +211,37 @@ impl Revoked {
         let Some(token) = caller.bond().and_then(Bond::token) else {
             return Standing::Holds;
         };
-        let count = self.count.load(Ordering::Acquire);
-        if !self.is_known.load(Ordering::Acquire) || count > MOST {
+        if !self.is_known() {
             return Standing::Unknown;
         }
-        if count == 0 {
-            return Standing::Holds;
-        }
-        let before = self.users.get(caller.identity().user.as_str());
-        let too_old = before.is_some_and(|before| token.issued < before.issued);
-        if too_old || self.tokens.contains_key(&TokenMark::from_bytes(token.mark)) {
+        if self.is_revoked(caller, token) {
             return Standing::Revoked;
         }
         Standing::Holds
+    }
+
+    /// Whether what is known already names a caller's token.
+    fn is_revoked(&self, caller: &Caller, token: Issue) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let before = self.users.get(caller.identity().user.as_str());
+        let too_old = before.is_some_and(|before| token.issued < before.issued);
+        too_old || self.tokens.contains_key(&TokenMark::from_bytes(token.mark))
     }
 
     /// Watches over what let a caller in; `None` where that cannot be revoked.
     pub fn watch(&self, caller: &Caller) -> Option<Watch> {
         let watch = self.watchers.watch(caller)?;
         // Listed before it is looked up, so that nothing falls between.
-        let has_ended = match caller.bond()? {
+        let bond = caller.bond()?;
+        let has_ended = match bond {
             Bond::Session { key, .. } => self.has_ended(SessionKey::from_bytes(key)),
             Bond::Token(_) => false,
         };
-        if has_ended || self.standing(caller) == Standing::Revoked {
+        // Also while not all is known: what is known by now is told to nobody again.
+        let is_revoked = |token| self.is_revoked(caller, token);
+        if has_ended || bond.token().is_some_and(is_revoked) {
             watch.tell();
         }
         Some(watch)
@@ -178,11 +250,6 @@ impl Revoked {
     /// What verdicts about sessions stand under now.
     pub(crate) fn turn(&self) -> u64 {
         self.turn.load(Ordering::Acquire)
-    }
-
-    fn recount(&self) {
-        let count = self.tokens.len() + self.users.len();
-        self.count.store(count, Ordering::Release);
     }
 }
 

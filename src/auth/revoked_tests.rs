@@ -77,6 +77,35 @@ fn a_users_tokens_are_refused_if_they_are_older() {
 }
 
 #[test]
+fn where_one_finds_no_room_no_token_passes_until_all_were_read_again() {
+    let revoked = Revoked::of_at_most(10);
+    revoked.caught_up();
+    let short = NOW.saturating_add(Duration::from_mins(1));
+    let numbered = |number: u8| TokenMark::from_bytes([number; 32]);
+    let take = |number, until| {
+        revoked.take(&Revocation::of_token(numbered(number), until), NOW);
+    };
+    (0..10).for_each(|number| take(number, short));
+    assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
+    // One that is known already takes no room.
+    take(0, short);
+    assert_eq!(standing(&revoked, "7", NOW), Standing::Holds);
+    (10..100).for_each(|number| take(number, later()));
+    let user = Revocation::of_user("7", later(), later()).unwrap();
+    revoked.take(&user, NOW);
+    assert!(revoked.tokens.len() <= 10 && revoked.users.is_empty());
+    assert_eq!(standing(&revoked, "7", NOW), Standing::Unknown);
+    assert!(!revoked.sweep(NOW), "there is no room yet");
+    assert_eq!(standing(&revoked, "7", NOW), Standing::Unknown);
+    assert!(revoked.sweep(short), "now there is");
+    assert_eq!(standing(&revoked, "7", NOW), Standing::Unknown);
+    revoked.take(&user, short);
+    revoked.caught_up();
+    assert_eq!(standing(&revoked, "7", NOW), Standing::Revoked);
+    assert_eq!(standing(&revoked, "8", NOW), Standing::Holds);
+}
+
+#[test]
 fn ends_of_sessions_are_bounded_and_then_all_are_asked_anew() {
     let revoked = known();
     let turn = revoked.turn();
@@ -131,6 +160,18 @@ async fn what_a_session_holds_open_is_told_when_its_token_is_revoked() {
 async fn is_told(watch: Watch) -> bool {
     let patience = Duration::from_secs(5);
     tokio::time::timeout(patience, watch).await.is_ok()
+}
+
+#[tokio::test]
+async fn who_opens_something_while_not_all_is_known_is_told_what_is() {
+    let revoked = Revoked::default();
+    let revocation = Revocation::of_token(mark(), later());
+    revoked.take(&revocation, NOW);
+    let watch = revoked.watch(&caller("7", mark(), NOW)).unwrap();
+    // Read once more, which is no news.
+    revoked.take(&revocation, NOW);
+    revoked.caught_up();
+    assert!(is_told(watch).await);
 }
 
 #[test]

@@ -29,27 +29,38 @@ impl SignIn {
     async fn following(&self) {
         // Followed before it is read, so that nothing falls between.
         let mut events = self.0.ledger.subscribe();
-        let mut behind = true;
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
-            if behind {
-                match self.catch_up().await {
-                    Ok(()) => behind = false,
-                    Err(error) => {
-                        tracing::warn!(error = chain(&error), "what was revoked cannot be read");
-                        tokio::time::sleep(AGAIN).await;
-                        continue;
-                    }
+            if let Err(error) = self.catch_up().await {
+                tracing::warn!(error = chain(&error), "what was revoked cannot be read");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            let mut behind = false;
+            while !behind {
+                tokio::select! {
+                    heard = events.next() => match heard {
+                        Some(event) => behind = self.hear(event),
+                        None => return,
+                    },
+                    _ = sweep.tick() => behind = self.sweep(),
                 }
             }
-            tokio::select! {
-                heard = events.next() => match heard {
-                    Some(event) => behind = self.hear(event),
-                    None => return,
-                },
-                _ = sweep.tick() => self.0.kept.revoked.sweep(clock::now()),
-            }
         }
+    }
+
+    /// Forgets what is over; whether all has to be read again.
+    pub(super) fn sweep(&self) -> bool {
+        let kept = &self.0.kept;
+        let is_read_anew = kept.revoked.sweep(clock::now());
+        if is_read_anew {
+            let start = Cursor::START.number();
+            kept.cursor.store(start, Ordering::Release);
+            tracing::warn!(
+                "more was revoked than is remembered: no revocable token passes until all of it was read again"
+            );
+        }
+        is_read_anew
     }
 
     /// Takes an event in; whether some may have been missed.

@@ -11,8 +11,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Errand, Handler, Inner, Kept, Post, Reply, Revoking, SignIn, Tokens};
-use crate::auth::ledger::{Change, SessionId, TokenMark, seal};
+use crate::auth::ledger::{Change, Revocation, SessionId, TokenMark, seal};
 use crate::auth::ports::Asked;
+use crate::auth::revoked::Revoked;
 use crate::clock;
 use crate::config::settings::{
     GatewaySessions, LedgerHome, Pointer, RefreshBy, SameSite, TokenHandler,
@@ -104,10 +105,11 @@ impl App for Arc<Counting> {
     }
 }
 
-/// Two gateways on one store, in front of one app.
+/// Two gateways on one store, in front of one app, and one that remembers one revocation.
 struct Pair {
     one: SignIn,
     other: SignIn,
+    small: SignIn,
     app: Arc<Counting>,
 }
 
@@ -121,7 +123,7 @@ fn pair(slowness: Duration) -> Pair {
         slowness,
     });
     let ledger = crate::store::ledger::in_memory().unwrap();
-    let start = || {
+    let start = |kept| {
         SignIn(Arc::new(Inner {
             ledger: Arc::clone(&ledger),
             sessions: sessions(),
@@ -131,12 +133,17 @@ fn pair(slowness: Duration) -> Pair {
             }],
             runtime: Handle::current(),
             only_looks: AtomicBool::new(false),
-            kept: Kept::new(Arc::default()),
+            kept,
         }))
     };
+    let small = Kept {
+        revoked: Arc::new(Revoked::of_at_most(1)),
+        ..Kept::new(Arc::default())
+    };
     Pair {
-        one: start(),
-        other: start(),
+        one: start(Kept::new(Arc::default())),
+        other: start(Kept::new(Arc::default())),
+        small: start(small),
         app,
     }
 }
@@ -363,4 +370,28 @@ async fn what_one_gateway_revokes_is_heard_at_the_other() {
     .unwrap();
     cancel.cancel();
     following.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_found_no_room_is_read_again_when_there_is_some() {
+    let gateway = pair(Duration::ZERO).small;
+    let revoke = async |number, seconds| {
+        let (mark, now) = (TokenMark::from_bytes([number; 32]), clock::now());
+        let until = now.saturating_add(Duration::from_secs(seconds));
+        let revoked = gateway.0.revoke(Revocation::of_token(mark, until), now);
+        revoked.await.unwrap();
+    };
+    revoke(1, 1).await;
+    gateway.catch_up().await.unwrap();
+    assert!(gateway.is_caught_up());
+    revoke(2, 300).await;
+    assert!(!gateway.is_caught_up());
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(gateway.sweep());
+    assert!(!gateway.is_caught_up());
+    gateway.catch_up().await.unwrap();
+    assert!(gateway.is_caught_up());
+    // The second has the place of the first: there is room for no other.
+    revoke(3, 300).await;
+    assert!(!gateway.is_caught_up());
 }
