@@ -12,7 +12,7 @@ use futures_util::task::AtomicWaker;
 use crate::auth::ledger::{Revoked as What, SessionKey, TokenMark};
 use crate::policy::identity::{Bond, Caller};
 
-/// Most who may be told; far more than connections are open.
+/// Most who may be told; far more than connections are open. Over it whoever comes is told at once.
 const MOST: usize = 1_048_576;
 
 /// All who want to be told.
@@ -54,22 +54,22 @@ impl Watchers {
     /// Watches over a caller; `None` where nothing that let it in can be revoked.
     pub(crate) fn watch(self: &Arc<Self>, caller: &Caller) -> Option<Watch> {
         let bond = caller.bond()?;
+        let watch = Watch {
+            watchers: Arc::clone(self),
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            told: Arc::default(),
+        };
         if self.listed.len() >= MOST {
-            return None;
+            watch.tell();
+            return Some(watch);
         }
-        let told = Arc::<Told>::default();
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let listed = Listed {
             bond,
             user: caller.identity().user.as_str().into(),
-            told: Arc::clone(&told),
+            told: Arc::clone(&watch.told),
         };
-        self.listed.insert(number, listed);
-        Some(Watch {
-            watchers: Arc::clone(self),
-            number,
-            told,
-        })
+        self.listed.insert(watch.number, listed);
+        Some(watch)
     }
 
     /// How many there are.
@@ -106,7 +106,7 @@ impl Listed {
 }
 
 impl Watch {
-    /// Tells this one, because what it was let in by was revoked before it was listed.
+    /// Tells this one: what it was let in by was revoked before it was listed, or it is not listed.
     pub(crate) fn tell(&self) {
         self.told.tell();
     }
