@@ -100,15 +100,67 @@ fn check_switch(
         return refuse("it does not say `Connection: Upgrade` and `Upgrade: websocket`");
     }
     let accept = websocket::accept_for(&handshake.key);
-    if headers
-        .get(SEC_WEBSOCKET_ACCEPT)
+    if websocket::single(headers, &SEC_WEBSOCKET_ACCEPT)
         .is_none_or(|value| value.as_bytes() != accept.as_bytes())
     {
         return refuse("Sec-WebSocket-Accept does not answer Sec-WebSocket-Key");
     }
-    match headers.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::to_str) {
-        None => Ok(()),
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Ok(());
+    }
+    // RFC 6455 §11.3.4: on one line. What a second one names would reach the client unchecked.
+    match websocket::single(headers, &SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::to_str) {
         Some(Ok(chosen)) if handshake.offers(chosen) => Ok(()),
         Some(_) => refuse("the app chose a subprotocol that the client did not offer"),
+        None => refuse("the app chose a subprotocol on two lines"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::policy::websocket::{Opening, accept_for, handshake};
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    /// What comes of an app's answer with these subprotocols, each on its line.
+    fn answered(chosen: &[&str]) -> Option<Code> {
+        let mut asked = HeaderMap::new();
+        for (name, value) in [
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", KEY),
+            ("sec-websocket-protocol", "chat, bearer, abc"),
+        ] {
+            asked.insert(name, HeaderValue::from_static(value));
+        }
+        let opening = Opening::ExtendedConnect;
+        let handshake = handshake(opening, Version::HTTP_2, &Method::GET, &asked);
+        let mut headers = HeaderMap::new();
+        let accept = HeaderValue::try_from(accept_for(KEY)).unwrap();
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        for name in chosen {
+            let name = HeaderValue::try_from(*name).unwrap();
+            headers.append(SEC_WEBSOCKET_PROTOCOL, name);
+        }
+        let checked = check_switch(&headers, true, handshake.unwrap().as_ref());
+        checked.err().map(|denial| denial.code())
+    }
+
+    #[test]
+    fn an_app_chooses_one_subprotocol_of_those_offered_and_never_a_token() {
+        assert_eq!(answered(&[]), None);
+        assert_eq!(answered(&["chat"]), None);
+        assert_eq!(answered(&["bearer"]), None);
+        for wrong in [
+            &["abc"][..],
+            &["other"],
+            &["chat, abc"],
+            &["chat", "abc"],
+            &["chat", "chat"],
+        ] {
+            assert_eq!(answered(wrong), Some(Code::UpstreamInvalid), "{wrong:?}");
+        }
     }
 }

@@ -92,10 +92,15 @@ pub fn handshake(
         .and_then(|key| key.to_str().ok())
         .filter(|key| is_key(key))
         .ok_or_else(|| refuse("Sec-WebSocket-Key must be there once, 16 bytes in base64"))?;
+    // One may be a token: no Debug shows them.
+    let hidden = |mut line: HeaderValue| {
+        line.set_sensitive(true);
+        line
+    };
     let protocols = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().cloned();
     Ok(Some(Handshake {
         key: key.into(),
-        protocols: protocols.collect(),
+        protocols: protocols.map(hidden).collect(),
     }))
 }
 
@@ -111,7 +116,9 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
     })
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+/// The one line of a header; `None` where there is none, or more than one.
+#[must_use]
+pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none())
 }

@@ -63,6 +63,8 @@ fn a_token_in_the_place_of_a_subprotocol_is_never_offered() {
         ["bearer", "chat"]
     );
     assert!(!handshake.offers("eyJ.a.b"));
+    let shown = format!("{handshake:?}");
+    assert!(!shown.contains("eyJ"), "{shown}");
 }
 
 #[test]
