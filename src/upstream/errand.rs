@@ -28,7 +28,7 @@ impl App for Upstream {
         let count = servers.len().max(1);
         servers.rotate_left(first % count);
         // One that is left out may take the connection and hang: it is asked last.
-        servers.sort_by_key(|server| !server.state().is_in());
+        servers.sort_by_cached_key(|server| !server.state().is_in());
         let settings = (self.settings.host.clone(), self.settings.connect_timeout);
         Box::pin(async move {
             let limit = post.limit;
