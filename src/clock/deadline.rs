@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::clock;
@@ -53,12 +54,39 @@ impl Deadline {
         if sleep.deadline().into_std() > at {
             sleep.as_mut().reset(at.into());
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        // A deadline is no work: a task that has done all it may for now is held to it too.
+        while Pin::new(&mut unconstrained(sleep.as_mut()))
+            .poll(cx)
+            .is_ready()
+        {
             if clock::monotonic() >= at {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(at.into());
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::task::coop::{has_budget_remaining, poll_proceed};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_has_done_all_it_may_for_now_still_meets_its_deadline() {
+        let mut deadline = Deadline::default();
+        deadline.start(Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let met = poll_fn(|cx| {
+            while let Poll::Ready(one) = poll_proceed(cx) {
+                one.made_progress();
+            }
+            Poll::Ready((has_budget_remaining(), deadline.poll(cx).is_ready()))
+        });
+        assert_eq!(met.await, (false, true));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Tunnel;
-use super::lane::{Broken, Lane};
+use super::lane::{Broken, Lane, Moved};
 use crate::policy::websocket::close::Ending;
 
 /// How long the end of a frame under way is waited for.
@@ -50,36 +50,26 @@ impl Closing {
         self.ending
     }
 
-    /// Takes note of a side that broke: nothing more goes to it, and nothing comes of it.
-    fn note(
-        &mut self,
-        moved: Poll<Result<(), Broken>>,
-        way: Direction,
-        (up, down): (&mut Lane, &mut Lane),
-    ) {
-        let Poll::Ready(Err(broken)) = moved else {
-            return;
-        };
-        match (broken, way) {
-            (Broken::Source(_), Direction::Up) | (Broken::Sink(_), Direction::Down) => {
-                self.client.is_gone = true;
-                up.end();
-                down.cut();
-            }
-            (Broken::Sink(_), Direction::Up) | (Broken::Source(_), Direction::Down) => {
-                self.app.is_gone = true;
-                down.end();
-                up.cut();
-            }
+    /// Takes note of a side that broke: nothing more goes to it, and nothing comes of it. Says
+    /// whether one did.
+    fn note(&mut self, moved: &(Moved, Moved), (up, down): (&mut Lane, &mut Lane)) -> bool {
+        let is_source = |moved: &Moved| matches!(moved, Poll::Ready(Err(Broken::Source(_))));
+        let is_sink = |moved: &Moved| matches!(moved, Poll::Ready(Err(Broken::Sink(_))));
+        let (of_up, of_down) = moved;
+        let client_broke = is_source(of_up) || is_sink(of_down);
+        let app_broke = is_sink(of_up) || is_source(of_down);
+        if client_broke {
+            self.client.is_gone = true;
+            up.end();
+            down.cut();
         }
+        if app_broke {
+            self.app.is_gone = true;
+            down.end();
+            up.cut();
+        }
+        client_broke || app_broke
     }
-}
-
-/// Which lane.
-#[derive(Clone, Copy, Debug)]
-enum Direction {
-    Up,
-    Down,
 }
 
 impl Side {
@@ -131,19 +121,20 @@ where
     }
 
     fn poll_sides(&mut self, closing: &mut Closing, cx: &mut Context<'_>) -> Poll<()> {
-        let Self {
-            client,
-            app,
-            up,
-            down,
-            deadline,
-            ..
-        } = self;
         loop {
-            let moved = up.poll(cx, client, app);
-            closing.note(moved, Direction::Up, (up, down));
-            let moved = down.poll(cx, app, client);
-            closing.note(moved, Direction::Down, (up, down));
+            let moved = self.poll_lanes(cx);
+            let Self {
+                client,
+                app,
+                up,
+                down,
+                deadline,
+                ..
+            } = self;
+            if closing.note(&moved, (up, down)) {
+                // The other lane may be done by that.
+                continue;
+            }
             if !closing.is_told && up.is_finished() && down.is_finished() {
                 closing.is_told = true;
                 deadline.start(ANSWER);

@@ -43,6 +43,9 @@ pub(super) enum Broken {
     Sink(io::Error),
 }
 
+/// What came of a lane's turn.
+pub(super) type Moved = Poll<Result<(), Broken>>;
+
 /// How a lane goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
@@ -50,7 +53,7 @@ pub(super) enum Pace {
     Rests,
     /// Bytes went on.
     Moves,
-    /// Bytes wait, and none is taken.
+    /// Bytes wait, be it for a flush, and none is taken.
     Stuck,
 }
 
@@ -93,10 +96,11 @@ impl Lane {
 
     /// How it went since this was last asked.
     pub(super) fn pace(&mut self) -> Pace {
-        match (std::mem::take(&mut self.moved), self.waiting.is_empty()) {
+        let waits = !self.waiting.is_empty() || self.dirty;
+        match (std::mem::take(&mut self.moved), waits) {
             (true, _) => Pace::Moves,
-            (false, true) => Pace::Rests,
-            (false, false) => Pace::Stuck,
+            (false, false) => Pace::Rests,
+            (false, true) => Pace::Stuck,
         }
     }
 
@@ -150,12 +154,7 @@ impl Lane {
     /// # Errors
     ///
     /// [`Broken`] says which end broke, and what the system said.
-    pub(super) fn poll<R, W>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-    ) -> Poll<Result<(), Broken>>
+    pub(super) fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Moved
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,

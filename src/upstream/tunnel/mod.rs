@@ -24,7 +24,7 @@ use super::server::InFlight;
 use crate::clock::{self, Deadline, Timestamp};
 use crate::policy::websocket::close::Ending;
 use closing::{BOUNDARY, Closing};
-use lane::{Broken, Lane, Pace};
+use lane::{Broken, Lane, Moved, Pace};
 
 /// How long a side that has closed waits for the other to close too.
 const LINGER: Duration = Duration::from_secs(5);
@@ -97,6 +97,7 @@ impl Handover {
             lingers: None,
             deadline: Deadline::default(),
             closing: None,
+            up_first: false,
             _counts: Some((in_flight, slot)),
         };
         poll_fn(move |cx| tunnel.poll(cx))
@@ -120,6 +121,8 @@ struct Tunnel<C, A, S> {
     lingers: Option<Instant>,
     deadline: Deadline,
     closing: Option<Closing>,
+    /// Which lane has its turn first the next time.
+    up_first: bool,
     /// The connection's place among those that its server may have.
     _counts: Option<(InFlight, OwnedSemaphorePermit)>,
 }
@@ -140,8 +143,7 @@ where
             if self.closing.is_some() {
                 return self.poll_closing(cx).map(|()| Ok(self.passed()));
             }
-            let up = self.up.poll(cx, &mut self.client, &mut self.app);
-            let down = self.down.poll(cx, &mut self.app, &mut self.client);
+            let (up, down) = self.poll_lanes(cx);
             if let (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) = (&up, &down) {
                 return Poll::Ready(Ok(self.passed()));
             }
@@ -168,6 +170,27 @@ where
             if self.idle_end().is_some_and(|end| end <= now) {
                 self.close(Ending::IDLE);
             }
+        }
+    }
+
+    /// Has both lanes carry on, each first in its turn: one that never rests uses up what the task
+    /// may do at once, and would leave nothing to the other.
+    fn poll_lanes(&mut self, cx: &mut Context<'_>) -> (Moved, Moved) {
+        let Self {
+            client,
+            app,
+            up,
+            down,
+            up_first,
+            ..
+        } = self;
+        *up_first = !*up_first;
+        if *up_first {
+            let moved = up.poll(cx, client, app);
+            (moved, down.poll(cx, app, client))
+        } else {
+            let moved = down.poll(cx, app, client);
+            (up.poll(cx, client, app), moved)
         }
     }
 

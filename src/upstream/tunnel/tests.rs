@@ -1,6 +1,6 @@
 use std::future::{Pending, pending};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, join, repeat, sink};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -21,11 +21,7 @@ struct Ends {
     running: tokio::task::JoinHandle<io::Result<Passed>>,
 }
 
-fn with<S>(
-    client: DuplexStream,
-    app: DuplexStream,
-    terms: Terms<S>,
-) -> Tunnel<DuplexStream, DuplexStream, S> {
+fn with<C, A, S>(client: C, app: A, terms: Terms<S>) -> Tunnel<C, A, S> {
     Tunnel {
         client,
         app,
@@ -37,6 +33,7 @@ fn with<S>(
         lingers: None,
         deadline: Deadline::default(),
         closing: None,
+        up_first: false,
         _counts: None,
     }
 }
@@ -44,6 +41,22 @@ fn with<S>(
 fn open(idle: Duration, until: Option<(Timestamp, Ending)>) -> Ends {
     let (client, ours) = duplex(1024);
     let (app, theirs) = duplex(1024);
+    let (close, terms) = terms(idle, until);
+    let mut tunnel = with(ours, theirs, terms);
+    let running = tokio::spawn(poll_fn(move |cx| tunnel.poll(cx)));
+    Ends {
+        client,
+        app,
+        close,
+        running,
+    }
+}
+
+/// The terms of a tunnel, and what closes it.
+fn terms(
+    idle: Duration,
+    until: Option<(Timestamp, Ending)>,
+) -> (oneshot::Sender<Ending>, Terms<Summons>) {
     let (close, closed) = oneshot::channel();
     let summons: Summons = Box::pin(async move {
         match closed.await {
@@ -56,14 +69,7 @@ fn open(idle: Duration, until: Option<(Timestamp, Ending)>) -> Ends {
         until,
         summons,
     };
-    let mut tunnel = with(ours, theirs, terms);
-    let running = tokio::spawn(poll_fn(move |cx| tunnel.poll(cx)));
-    Ends {
-        client,
-        app,
-        close,
-        running,
-    }
+    (close, terms)
 }
 
 /// A frame of text, short.
@@ -184,6 +190,25 @@ async fn a_frame_that_does_not_end_is_cut_off_without_a_close_frame() {
 }
 
 #[tokio::test]
+async fn who_breaks_while_it_is_closed_does_not_hold_up_the_other() {
+    let mut ends = open(LONG, None);
+    ends.client.write_all(b"\x82\x85\0\0\0\0abc").await.unwrap();
+    assert_eq!(read(&mut ends.app, 9).await.len(), 9);
+    ends.close.send(EXPIRED).unwrap();
+    // In the middle of a frame, and the app has answered already.
+    let told = read(&mut ends.client, 17).await;
+    assert_eq!(told, EXPIRED.frame(None));
+    let begun = clock::monotonic();
+    ends.app.write_all(&EXPIRED.frame(None)).await.unwrap();
+    drop(ends.client);
+    ends.app.shutdown().await.unwrap();
+    assert!(read_all(&mut ends.app).await.is_empty());
+    assert!(ends.running.await.unwrap().is_ok());
+    let waited = clock::monotonic() - begun;
+    assert!(waited < BOUNDARY / 2, "{waited:?}");
+}
+
+#[tokio::test]
 async fn what_is_no_websocket_gets_no_close_frame() {
     let mut ends = open(LONG, None);
     ends.app.write_all(b"\x08\x00 not a frame").await.unwrap();
@@ -251,6 +276,62 @@ async fn a_client_that_never_reads_is_let_go_although_it_sends() {
     }
     assert!(ends.running.await.unwrap().is_ok());
     pour.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_pours_holds_up_neither_the_app_nor_the_end() {
+    let (mut client, ours) = duplex(1024);
+    let (mut app, theirs) = duplex(1024);
+    let (close, terms) = terms(LONG, None);
+    // There is always more to read of it, and always room at the app.
+    let mut tunnel = with(join(repeat(0x82), ours), join(theirs, sink()), terms);
+    let running = tokio::spawn(poll_fn(move |cx| tunnel.poll(cx)));
+    app.write_all(&text(b"hi")).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(5), read(&mut client, 4));
+    assert_eq!(heard.await.unwrap(), text(b"hi"));
+    close.send(EXPIRED).unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(5), read(&mut client, 17));
+    assert_eq!(told.await.unwrap(), EXPIRED.frame(None));
+    let ended = tokio::time::timeout(Duration::from_secs(8), running).await;
+    assert_eq!(ended.unwrap().unwrap().unwrap().closed, Some(EXPIRED));
+}
+
+/// Takes every byte and passes none on, as TLS does for a peer that does not read.
+struct Hoard;
+
+impl AsyncWrite for Hoard {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_no_flush_gets_out_count_as_waiting() {
+    let (mut client, ours) = duplex(1024);
+    let (mut app, theirs) = duplex(64 * 1024);
+    let (_close, terms) = terms(Duration::from_millis(300), None);
+    let mut tunnel = with(join(ours, Hoard), theirs, terms);
+    let running = tokio::spawn(poll_fn(move |cx| tunnel.poll(cx)));
+    app.write_all(&text(b"hi")).await.unwrap();
+    let begun = clock::monotonic();
+    while client.write_all(b"\x89\x80\0\0\0\0").await.is_ok() {
+        assert!(clock::monotonic() - begun < Duration::from_secs(8));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ended = running.await.unwrap().unwrap();
+    assert_eq!(ended.closed, Some(Ending::IDLE));
 }
 
 #[test]
