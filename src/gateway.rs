@@ -153,7 +153,8 @@ impl Snapshot {
         let metrics = metrics.bind(&settings, &policy);
         let cors_rules = distinct_rules(&policy);
         let before = previous.map(|old| &old.limiters);
-        let limiters = Limiters::assemble(&policy.limits, before, clock::monotonic());
+        let limiters =
+            Limiters::assemble(&policy.limits, stores.counts(), before, clock::monotonic());
         Ok(Self {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             policy,

@@ -48,6 +48,8 @@ pub struct Settings {
     pub directories: Vec<Directory>,
     /// `[session]`, where something needs it.
     pub sessions: Option<GatewaySessions>,
+    /// Where gateways count together, where a limit is shared.
+    pub counts: Option<LedgerHome>,
     /// `[token_handler.*]`, in the order of `HandlerId`.
     pub token_handlers: Vec<TokenHandler>,
     /// `[identity] assertion`.

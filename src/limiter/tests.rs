@@ -11,7 +11,7 @@ use super::*;
 use crate::clock;
 use crate::policy::limit::{Per, Rate, Unit};
 
-fn limit(name: &str, count: u32, unit: Unit, burst: u32) -> Arc<RateLimit> {
+pub(super) fn limit(name: &str, count: u32, unit: Unit, burst: u32) -> Arc<RateLimit> {
     Arc::new(RateLimit {
         name: name.into(),
         rate: Rate {
@@ -20,6 +20,7 @@ fn limit(name: &str, count: u32, unit: Unit, burst: u32) -> Arc<RateLimit> {
         },
         burst: NonZeroU32::new(burst).unwrap(),
         per: Per::Ip,
+        shared: false,
     })
 }
 
@@ -32,7 +33,7 @@ impl Counted {
     fn new(limit: &Arc<RateLimit>) -> Self {
         let start = clock::monotonic();
         Self {
-            limiter: Limiter::new(limit, start, Arc::default()),
+            limiter: Limiter::new(limit, start),
             start,
         }
     }
@@ -211,7 +212,7 @@ fn a_limit_that_did_not_change_goes_on_with_its_accounts() {
     let now = clock::monotonic();
     let kept = limit("kept", 10, Unit::Minute, 1);
     let changed = limit("changed", 10, Unit::Minute, 1);
-    let first = Limiters::assemble(&[Arc::clone(&changed), Arc::clone(&kept)], None, now);
+    let first = Limiters::assemble(&[Arc::clone(&changed), Arc::clone(&kept)], None, None, now);
     let headers = HeaderMap::new();
     let account = kept.account(IpAddr::V4(Ipv4Addr::LOCALHOST), None, &headers);
     let count = |limiters: &Limiters, id| {
@@ -224,7 +225,7 @@ fn a_limit_that_did_not_change_goes_on_with_its_accounts() {
     let again = limit("kept", 10, Unit::Minute, 1);
     let other = limit("changed", 20, Unit::Minute, 1);
     let new = limit("new", 10, Unit::Minute, 1);
-    let next = Limiters::assemble(&[again, other, new], Some(&first), now);
+    let next = Limiters::assemble(&[again, other, new], None, Some(&first), now);
     assert!(!count(&next, 0), "it knows the account");
     assert!(count(&next, 1), "another limit counts anew");
     assert!(count(&next, 2));

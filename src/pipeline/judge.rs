@@ -174,7 +174,8 @@ pub async fn judge<'u>(
     let counting = Counting::of(gate, route, subject, client.ip);
     let checked = async {
         if let Some(counting) = &counting {
-            counting.count(Stage::Arrived, &mut judged.standing, &mut judged.overlooked)?;
+            let (standing, overlooked) = (&mut judged.standing, &mut judged.overlooked);
+            counting.count(Stage::Arrived, standing, overlooked).await?;
         }
         if judged.handshake.is_some() {
             check_websocket(route, client, origin)?;
@@ -212,7 +213,8 @@ pub async fn judge<'u>(
         let permit = route.requirement.check(judged.caller.clone(), now)?;
         if let Some(counting) = &counting {
             let stage = Stage::Permitted(judged.caller.as_deref());
-            counting.count(stage, &mut judged.standing, &mut judged.overlooked)?;
+            let (standing, overlooked) = (&mut judged.standing, &mut judged.overlooked);
+            counting.count(stage, standing, overlooked).await?;
         }
         Ok(permit)
     }

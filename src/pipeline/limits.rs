@@ -58,7 +58,7 @@ impl<'a> Counting<'a> {
     /// # Errors
     ///
     /// `rate_limited` by the first limit that is reached; those after it do not count the request.
-    pub(super) fn count(
+    pub(super) async fn count(
         &self,
         stage: Stage<'_>,
         standing: &mut Option<Standing>,
@@ -77,10 +77,11 @@ impl<'a> Counting<'a> {
                 continue;
             }
             let account = limit.account(self.ip, user, self.headers);
-            match (
-                limiter.count(&account, self.came),
-                self.route.requirement.observe,
-            ) {
+            let counted = match self.gate.limiters.shared(limit) {
+                None => limiter.count(&account, self.came),
+                Some(shared) => shared.count(limiter, &account, self.came).await,
+            };
+            match (counted, self.route.requirement.observe) {
                 (Ok(_), true) => {}
                 (Ok(now), false) => {
                     *standing = Some(standing.map_or(now, |before| before.or_tighter(now)));

@@ -106,12 +106,18 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
     /// What has an account of its own.
     pub per: Per,
+    /// Whether all gateways count together.
+    pub shared: bool,
 }
 
-/// For the operator: `10/m per ip, 5 at once`.
+/// For the operator: `10/m per ip, 5 at once`, and whether that is over all gateways.
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} per {}, {} at once", self.rate, self.per, self.burst)
+        write!(f, "{} per {}, {} at once", self.rate, self.per, self.burst)?;
+        if self.shared {
+            f.write_str(", over all gateways")?;
+        }
+        Ok(())
     }
 }
 
@@ -170,6 +176,25 @@ impl Account<'_> {
         match ip.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.to_bits()),
             IpAddr::V6(v6) => Self::V6(u64::try_from(v6.to_bits() >> 64).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// Bytes that no other account of the same limit has, the same at each gateway.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::V4(bits) => [&[4][..], &bits.to_be_bytes()].concat(),
+            Self::V6(bits) => [&[6][..], &bits.to_be_bytes()].concat(),
+            Self::User(user) => [&[1], user.as_bytes()].concat(),
+            Self::Header(name, headers) => {
+                let mut bytes = vec![2];
+                for value in headers.get_all(*name) {
+                    // No value can pose as two.
+                    bytes.extend((value.len() as u64).to_be_bytes());
+                    bytes.extend(value.as_bytes());
+                }
+                bytes
+            }
         }
     }
 }

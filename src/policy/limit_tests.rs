@@ -15,21 +15,23 @@ fn limit(per: Per) -> RateLimit {
         },
         burst: NonZeroU32::new(5).unwrap(),
         per,
+        shared: false,
     }
 }
 
-fn hashed(account: &Account<'_>) -> u64 {
+/// What tells accounts apart here, and at all gateways.
+fn hashed(account: &Account<'_>) -> (u64, Vec<u8>) {
     let mut state = DefaultHasher::new();
     account.hash(&mut state);
-    state.finish()
+    (state.finish(), account.to_bytes())
 }
 
-fn address(ip: &str) -> u64 {
+fn address(ip: &str) -> (u64, Vec<u8>) {
     let (limit, headers) = (limit(Per::Ip), HeaderMap::new());
     hashed(&limit.account(ip.parse().unwrap(), None, &headers))
 }
 
-fn by_header(lines: &[(&'static str, &'static str)]) -> u64 {
+fn by_header(lines: &[(&'static str, &'static str)]) -> (u64, Vec<u8>) {
     let limit = limit(Per::Header(HeaderName::from_static("x-key")));
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -67,6 +69,29 @@ fn every_line_of_a_header_counts_and_without_it_the_address_does() {
     let twice = by_header(&[("x-key", "a"), ("x-key", "b")]);
     assert_ne!(twice, by_header(&[("x-key", "a")]));
     assert_ne!(twice, by_header(&[("x-key", "ab")]));
+}
+
+#[test]
+fn at_all_gateways_an_account_has_the_same_bytes_and_no_other_has_them() {
+    let (headers, ip) = (HeaderMap::new(), "192.0.2.7".parse().unwrap());
+    let by_user = limit(Per::User);
+    let user = by_user.account(ip, Some("7"), &headers).to_bytes();
+    assert_eq!(user, b"\x017");
+    assert_eq!(address("192.0.2.7").1, [4, 192, 0, 2, 7]);
+    let network = address("2001:db8:1:2::1").1;
+    assert_eq!(network, [6, 0x20, 1, 0xd, 0xb8, 0, 1, 0, 2]);
+    assert_eq!(by_header(&[("x-key", "ab")]).1, b"\x02\0\0\0\0\0\0\0\x02ab");
+}
+
+#[test]
+fn whether_it_is_over_all_gateways_is_told() {
+    let mut limit = limit(Per::Ip);
+    assert_eq!(limit.to_string(), "10/m per ip, 5 at once");
+    limit.shared = true;
+    assert_eq!(
+        limit.to_string(),
+        "10/m per ip, 5 at once, over all gateways"
+    );
 }
 
 #[test]

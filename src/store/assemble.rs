@@ -12,7 +12,7 @@ use super::redis::Line;
 use super::sessions::{Cache, DJANGO, FLASK, Sessions, Table};
 use super::sql::Query;
 use super::{StoreProblem, Stores, ledger};
-use crate::auth::ledger::SharedLedger;
+use crate::auth::ledger::{SharedCounts, SharedLedger};
 use crate::config::settings::{
     self, Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
     DjangoBackend, DjangoSession, LedgerHome, SessionStore, Settings,
@@ -30,7 +30,7 @@ pub fn assemble(
     previous: Option<&Stores>,
 ) -> Result<Stores, Vec<StoreProblem>> {
     let asks_nobody = !settings.authenticators.iter().any(asks) && settings.directories.is_empty();
-    if asks_nobody && settings.sessions.is_none() {
+    if asks_nobody && settings.sessions.is_none() && settings.counts.is_none() {
         return Ok(Stores::default());
     }
     let before = previous.and_then(|stores| stores.engine.clone());
@@ -49,11 +49,13 @@ pub fn assemble(
     let directories = settings.directories.iter();
     let directories = directories.map(|one| builder.directory(one)).collect();
     let ledger = builder.ledger(settings.sessions.as_ref());
+    let counts = builder.counts(settings.counts.as_ref());
     if !builder.problems.is_empty() {
         return Err(builder.problems);
     }
     Ok(Stores {
         ledger,
+        counts,
         sessions,
         directories,
         pools: builder.pools.iter().map(Arc::downgrade).collect(),
@@ -115,6 +117,25 @@ impl<'p> Builder<'p> {
             Ok(ledger) => Some((home.clone(), ledger)),
             Err(wrong) => {
                 self.problems.push(wrong);
+                None
+            }
+        }
+    }
+
+    /// Where gateways count together; that of before where it is the same.
+    fn counts(&mut self, home: Option<&LedgerHome>) -> Option<(LedgerHome, SharedCounts)> {
+        let home = home?;
+        let before = self.previous.and_then(|stores| stores.counts.clone());
+        if let Some(same) = before.filter(|(before, _)| before == home) {
+            return Some(same);
+        }
+        match ledger::open_counts(home) {
+            Ok(counts) => Some((home.clone(), counts?)),
+            Err(wrong) => {
+                // A ledger at the same place has told it already.
+                if !self.problems.contains(&wrong) {
+                    self.problems.push(wrong);
+                }
                 None
             }
         }

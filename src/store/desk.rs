@@ -59,14 +59,25 @@ impl Counter {
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let (counter, tally) = (Arc::clone(self), Arc::clone(tally));
+        let tally = Arc::clone(tally);
+        self.run(work, move |outcome, began| tally.note(outcome, began))
+    }
+
+    /// Like `ask`, for who keeps no tally: `note` is told what came of it, and since when.
+    pub(super) fn run<T, W, N>(self: &Arc<Self>, work: W, note: N) -> Told<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+        N: FnOnce(&Result<T, StoreError>, Instant) + Send + 'static,
+    {
+        let counter = Arc::clone(self);
         Box::pin(async move {
             let Ok(turn) = Arc::clone(&counter.turns).try_acquire_owned() else {
-                let busy = StoreError::Busy {
+                let busy = Err(StoreError::Busy {
                     store: Arc::clone(&counter.shown),
-                };
-                tally.failed(&busy);
-                return Err(busy);
+                });
+                note(&busy, clock::monotonic());
+                return busy;
             };
             let (tell, told) = oneshot::channel();
             let shown = Arc::clone(&counter.shown);
@@ -74,7 +85,7 @@ impl Counter {
                 let began = clock::monotonic();
                 let outcome = tokio::time::timeout(PATIENCE, work).await;
                 let outcome = outcome.unwrap_or_else(|_| Err(late(&shown, PATIENCE)));
-                tally.note(&outcome, began);
+                note(&outcome, began);
                 drop(turn);
                 // Nobody may wait any more.
                 let _ = tell.send(outcome);

@@ -40,7 +40,7 @@ use self::engine::Engine;
 use self::pool::Pool;
 use self::redis::Line;
 use self::sessions::Sessions;
-use crate::auth::ledger::{SessionKey, SharedLedger};
+use crate::auth::ledger::{SessionKey, SharedCounts, SharedLedger};
 use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
 use crate::clock;
 use crate::config::settings::{DirectoryId, LedgerHome};
@@ -71,6 +71,8 @@ pub struct Stores {
     lines: Vec<Weak<Line>>,
     /// Where the gateway keeps its own sessions.
     ledger: Option<(LedgerHome, SharedLedger)>,
+    /// Where gateways count together.
+    counts: Option<(LedgerHome, SharedCounts)>,
 }
 
 impl Stores {
@@ -92,6 +94,12 @@ impl Stores {
     #[must_use]
     pub fn ledger(&self) -> Option<&SharedLedger> {
         self.ledger.as_ref().map(|(_, ledger)| ledger)
+    }
+
+    /// Where gateways count together, where a limit asks for it.
+    #[must_use]
+    pub fn counts(&self) -> Option<&SharedCounts> {
+        self.counts.as_ref().map(|(_, counts)| counts)
     }
 
     /// How all stores stand: those of sessions, then directories, in the order of the settings.

@@ -396,6 +396,13 @@ fn limits(page: &mut Page, limits: &[LimitReading]) {
             samples.add(&[&known.limit], known.over);
         }
     });
+    page.add(&names::RATE_LIMIT_ALONE, |samples| {
+        for known in limits {
+            if let Some(alone) = known.alone {
+                samples.add(&[&known.limit], alone);
+            }
+        }
+    });
     page.add(&names::RATE_LIMIT_ACCOUNTS, |samples| {
         for known in limits {
             samples.add(&[&known.limit], known.accounts);
@@ -510,6 +517,7 @@ mod tests {
                 limits: vec![LimitReading {
                     limit: "login".into(),
                     over: 5,
+                    alone: Some(3),
                     accounts: 12,
                 }],
                 cached_verdicts: 7,
@@ -611,6 +619,7 @@ mod tests {
             r#"portcullis_session_renewals_total{outcome="renewed"} 5"#,
             r#"portcullis_session_renewals_total{outcome="failed"} 4"#,
             r#"portcullis_rate_limited_total{limit="login"} 5"#,
+            r#"portcullis_rate_limit_counted_alone_total{limit="login"} 3"#,
             r#"portcullis_rate_limit_accounts{limit="login"} 12"#,
             r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
             r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,

@@ -134,6 +134,8 @@ metrics! {
 
     RATE_LIMITED = Counter "portcullis_rate_limited_total" ["limit"] "requests"
         "Requests that were over a rate limit: refused, or passed over on a route that only observes.";
+    RATE_LIMIT_ALONE = Counter "portcullis_rate_limit_counted_alone_total" ["limit"] "requests"
+        "Requests of a shared rate limit that this gateway counted alone, because the store gave no answer.";
     RATE_LIMIT_ACCOUNTS = Gauge "portcullis_rate_limit_accounts" ["limit"] "accounts"
         "Addresses, users or header values that a rate limit has something to count of now.";
 

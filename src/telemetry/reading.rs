@@ -182,6 +182,8 @@ pub struct LimitReading {
     pub limit: Arc<str>,
     /// Requests that were over it.
     pub over: u64,
+    /// Of a shared limit, requests that this gateway counted alone.
+    pub alone: Option<u64>,
     /// Accounts that are not whole now.
     pub accounts: usize,
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use portcullis::auth::ledger::SharedLedger;
 use portcullis::clock;
-use portcullis::config::settings::RedisHome;
+use portcullis::config::settings::{LedgerHome, RedisHome};
 use portcullis::store::ledger;
 
 use crate::contract::keeps;
+use crate::counts;
 use crate::postgreses::Postgres;
 use crate::redises::{PASSWORD, Redises, raw, says};
 use crate::rig::{HOUR, begin, kept, list, load, until};
@@ -45,6 +46,9 @@ async fn redis_keeps_the_contract() {
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
     fails_and_comes_back(&mut redis.servers[0], &one, &other).await;
+    counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
+    counts::stands_there_hashed_and_goes(&redis).await;
+    counts::says_which_right_is_missing(&redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,6 +85,7 @@ async fn redis_with_tls_of_a_private_authority_keeps_the_contract() {
     };
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
+    counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     // Without that authority the server is not believed.
     let strange = RedisHome {
         authorities: None,
@@ -107,6 +112,7 @@ async fn redis_with_sentinels_keeps_the_contract_and_a_failover() {
     };
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
+    counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     let (id, session) = kept(&*one, "moved over").await;
     let replica = redis.servers[1].port;
     until("the replica has it", Duration::from_secs(10), async || {
@@ -130,6 +136,7 @@ async fn redis_with_sentinels_keeps_the_contract_and_a_failover() {
     )
     .await;
     assert_eq!(load(&*other, id.key()).await, Some(session));
+    counts::keeps_from(&LedgerHome::Redis(Box::new(redis.home.clone())), 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,6 +146,7 @@ async fn a_redis_cluster_keeps_the_contract() {
     };
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
+    counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     // Sessions are on all of its servers.
     for server in &redis.servers {
         let keys = says(server.port, "DBSIZE").await.unwrap();
@@ -188,6 +196,8 @@ async fn postgresql_keeps_the_contract() {
     assert!(!shown.contains(PASSWORD), "{shown}");
     keeps(&one, &other).await;
     fails_and_comes_back(&mut host.server, &one, &other).await;
+    counts::keeps(&LedgerHome::Postgres(host.database.clone())).await;
+    counts::goes_when_it_is_swept(&host).await;
 
     // Rows that are over go.
     let later = clock::now().saturating_add(HOUR * 48);

@@ -12,6 +12,7 @@
 )]
 
 mod contract;
+mod counts;
 mod file;
 mod homes;
 mod measure;

@@ -43,7 +43,8 @@ fn node(port: u16) -> RedisNode {
 }
 
 /// The rights that README says are enough; in a cluster and with sentinels some more.
-const RIGHTS: &str = "~portcullis:* &portcullis:* +@read +@write +@scripting +@pubsub +@connection";
+const RIGHTS: &str = "~portcullis:* &portcullis:* +@read +@write +@scripting +@pubsub +@connection \
+                      +time";
 
 /// A server that keeps its changes over a restart.
 fn serve(port: u16, rights: &str, more: impl FnOnce(&Path) -> Vec<String>) -> Option<Server> {

@@ -9,6 +9,7 @@
 //! not find out" is a [`StoreError`], which is neither a refusal nor a pass.
 
 mod codec;
+mod count;
 mod event;
 mod id;
 mod page;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use codec::Damaged;
+pub use count::{AccountKey, Counts, Pace, SharedCounts};
 pub use event::{Event, Events, MOST_BEHIND};
 pub use id::{BadKey, NoRandomness, SessionId, SessionKey, Succession};
 pub use page::{BadBookmark, Bookmark, Listing, MOST_LISTED, Page};

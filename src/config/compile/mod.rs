@@ -91,6 +91,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let unnamed = HeaderName::from_static("x-request-id");
     let request_id = server.as_ref().map_or(&unnamed, |s| &s.request_id);
     let owned = headers::Owned::new(&identity, request_id);
+    let shares_counts = rate_limit::is_any_shared(raw.rate_limit.as_ref());
     let limits = rate_limit::compile(table(raw.rate_limit), &owned, cx);
     let around = route::Surroundings {
         upstreams: &upstream_names,
@@ -103,7 +104,10 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let readers = signin::Readers::of(&auth);
     let token_handlers = table(raw.token_handler);
     let needs_sessions = signin::needs_sessions(&auth) || !token_handlers.0.is_empty();
-    let sessions = signin::sessions(raw.session, needs_sessions, cx);
+    let sessions = signin::sessions(raw.session, needs_sessions || shares_counts, cx);
+    let home = sessions.as_ref().map(|sessions| &sessions.home);
+    let counts = rate_limit::home(&limits, home, cx);
+    let sessions = sessions.filter(|_| needs_sessions);
     let handlers = signin::Handlers::compile(token_handlers, &upstream_names, &readers, cx);
     let mut routes = route::compile(raw.route, &around, cx);
     handlers.mark(&mut routes);
@@ -147,6 +151,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         authenticators,
         directories: directories.list,
         sessions,
+        counts,
         token_handlers: handlers.into_list(),
         assertion,
         log,

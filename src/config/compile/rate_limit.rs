@@ -5,15 +5,21 @@ use std::sync::Arc;
 
 use super::context::{Context, check_table_name};
 use super::headers::Owned;
+use crate::config::places;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw;
-use crate::config::raw::decode::{At, RawRate, not_yet};
+use crate::config::raw::decode::{At, RawRate};
 use crate::config::raw::shapes::{Named, OneOrMany};
+use crate::config::settings::LedgerHome;
 use crate::policy::limit::{LimitId, Per, Rate, RateLimit};
 
 /// The largest number of a rate and of a burst. Beyond it nothing is limited, and times would not
 /// fit.
 const MOST: u32 = 1_000_000;
+
+/// What a shared limit needs.
+const SHARED: &str = "`store` of [session] as \"redis://…\", \"rediss://…\" or \"postgres://…\"; or \
+                      `shared = false`: each gateway counts for itself";
 
 /// What a limit may be counted by.
 const PER: &str = "\"ip\", \"user\" or \"header:NAME\"";
@@ -31,6 +37,39 @@ pub(super) fn compile(
         limits.push((name, limit.map(Arc::new)));
     }
     limits
+}
+
+/// Whether gateways are to count together, by a limit that is right or not.
+pub(super) fn is_any_shared(raw: Option<&At<Named<raw::RateLimit>>>) -> bool {
+    let limits = raw.into_iter().flat_map(|raw| &raw.value.0);
+    let mut shared = limits.filter_map(|(_, limit)| limit.value.shared.as_ref());
+    shared.any(|shared| shared.value)
+}
+
+/// Where gateways count together: in the store of `[session]`, which must be one that they share.
+pub(super) fn home(
+    limits: &[(String, Option<Arc<RateLimit>>)],
+    store: Option<&LedgerHome>,
+    cx: &mut Context<'_>,
+) -> Option<LedgerHome> {
+    let shared = limits.iter().filter_map(|(_, limit)| limit.as_deref());
+    let shared: Vec<_> = shared.filter(|limit| limit.shared).collect();
+    if shared.is_empty() {
+        return None;
+    }
+    // One that is wrong is told where it stands.
+    let alone = match store? {
+        home @ (LedgerHome::Redis(_) | LedgerHome::Postgres(_)) => return Some(home.clone()),
+        LedgerHome::Memory => "\"memory\", which this gateway has to itself",
+        LedgerHome::File(_) => "\"embedded\", a file of this gateway alone",
+    };
+    for limit in shared {
+        let key = places::child(&places::child("rate_limit", &limit.name), "shared");
+        let message = "is counted in the store of [session], which other gateways do not see";
+        let problem = Problem::new(key, message).found(format!("store = {alone}"));
+        cx.error(problem.allowed(SHARED));
+    }
+    None
 }
 
 /// The limits of a route, by their names.
@@ -70,10 +109,6 @@ fn limit(
     if raw.limit.is_none() {
         cx.lacks(key, "limit", Some("such as \"10/m\""));
     }
-    if let Some(shared) = raw.shared.filter(|shared| shared.value) {
-        let problem = shared.problem(not_yet("`shared = true`"));
-        cx.error(problem.allowed("false: each gateway counts for itself"));
-    }
     let per = raw.per.and_then(|per| self::per(&per, owned, cx));
     let rate = raw.limit.and_then(|limit| rate(&limit, cx));
     let burst = raw.burst.map(|burst| cx.number(Some(burst), 1..=MOST));
@@ -85,6 +120,7 @@ fn limit(
         rate,
         burst,
         per: per?,
+        shared: raw.shared.is_some_and(|shared| shared.value),
     })
 }
 

@@ -263,7 +263,8 @@ pub(super) fn sessions(
 ) -> Option<GatewaySessions> {
     // The built-in defaults stand there in any case.
     if !needed && cx.problems.place_of("session").is_some() {
-        let message = "is used by nothing: no [token_handler.NAME], and no jwt with `revocable`";
+        let message = "is used by nothing: no [token_handler.NAME], no jwt with `revocable`, and no \
+                       [rate_limit.NAME] with `shared`";
         cx.warn(Problem::new("session", message).of_the_key());
     }
     let raw = raw?.value;

@@ -82,10 +82,50 @@ fn what_cannot_be_counted_by_is_refused() {
     refused(&per("header:x_auth_user"), &["is not believed", "\"user\""]);
 }
 
+const SHARED: &str = "[rate_limit.login]\nlimit = \"1/s\"\nshared = ";
+
 #[test]
-fn counting_together_comes_later() {
-    let text = limit("limit = \"1/s\"\nshared = ◆true");
-    refused(&text, &["not in this version of Portcullis"]);
+fn a_shared_limit_is_counted_in_the_store_of_session_and_that_alone_makes_no_sessions() {
+    for store in [
+        "redis://r/1",
+        "rediss://r",
+        "postgres://p/d",
+        "redis+cluster://a:1,b:2",
+    ] {
+        let route = route("/x", "rate_limit = \"login\"");
+        let loaded = good(&format!(
+            "{GOOD}[session]\nstore = \"{store}\"\n{SHARED}true\n{route}"
+        ));
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let limit = loaded.policy.limits[0].to_string();
+        assert_eq!(limit, "1/s per ip, 1 at once, over all gateways");
+        assert!(loaded.settings.counts.is_some() && loaded.settings.sessions.is_none());
+    }
+    let alone = good(&format!("{GOOD}{SHARED}false\n"));
+    assert!(alone.settings.counts.is_none());
+}
+
+#[test]
+fn a_shared_limit_in_a_store_that_others_do_not_see_is_refused_with_what_it_needs() {
+    let wanted = |found| {
+        [
+            "rate_limit.login.shared",
+            "in the store of [session], which other gateways do not see",
+            found,
+            "\"redis://…\"",
+            "\"postgres://…\"",
+            "`shared = false`: each gateway counts for itself",
+        ]
+    };
+    refused(
+        &format!("{SHARED}◆true\n"),
+        &wanted("\"embedded\", a file of this gateway alone"),
+    );
+    refused(
+        &format!("[session]\nstore = \"memory\"\n{SHARED}◆true\n"),
+        &wanted("\"memory\", which this gateway has to itself"),
+    );
+    refused(&format!("{SHARED}◆\"yes\"\n"), &["must be"]);
 }
 
 #[test]

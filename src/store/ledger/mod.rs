@@ -20,15 +20,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::embedded::Embedded;
 use self::memory::{MOST_SESSIONS, Memory};
-use self::postgres::InPostgres;
-use self::redis::InRedis;
+use self::postgres::{CountsInPostgres, InPostgres};
+use self::redis::{CountsInRedis, InRedis};
 use super::StoreProblem;
 use super::connection::{BadAddress, Options};
 use super::desk::{Counter, Tally};
 use super::engine::Engine;
 use super::pool::Pool;
 use crate::auth::ledger::{
-    Cursor, Event, Events, Ledger, MOST_BEHIND, Revocation, SharedLedger, Told,
+    Counts, Cursor, Event, Events, Ledger, MOST_BEHIND, Revocation, SharedCounts, SharedLedger,
+    Told,
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
@@ -101,6 +102,15 @@ pub fn in_redis(home: &RedisHome) -> std::io::Result<SharedLedger> {
 ///
 /// Where the address is none of a PostgreSQL, or the thread of the stores cannot be started.
 pub fn in_postgres(database: &Database) -> Result<SharedLedger, StoreProblem> {
+    let (pool, options, engine) = postgres(database)?;
+    let clerk = Clerk::new("postgres", Arc::clone(&pool.counter.shown), engine);
+    let postgres = Arc::new(InPostgres::new(pool, options, clerk));
+    postgres.clerk().sweeps(&postgres);
+    Ok(postgres)
+}
+
+/// Connections to a database that the gateway writes in, none of them open, and their thread.
+fn postgres(database: &Database) -> Result<(Pool, PgConnectOptions, Arc<Engine>), StoreProblem> {
     let wrong = || problem("session.store", &BadAddress("PostgreSQL"));
     if database.kind != DatabaseKind::Postgres {
         return Err(wrong());
@@ -111,19 +121,32 @@ pub fn in_postgres(database: &Database) -> Result<SharedLedger, StoreProblem> {
     };
     let options = super::postgres::writing(options);
     let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
-    let clerk = Clerk::new(
-        "postgres",
-        super::postgres::shown(&options).into(),
-        Arc::clone(&engine),
-    );
-    let pool = Pool::new(
-        database,
-        Options::Postgres(Box::new(options.clone())),
-        &engine,
-    );
-    let postgres = Arc::new(InPostgres::new(pool, options, clerk));
-    postgres.clerk().sweeps(&postgres);
-    Ok(postgres)
+    let asked = Options::Postgres(Box::new(options.clone()));
+    Ok((Pool::new(database, asked, &engine), options, engine))
+}
+
+/// Opens where gateways count together, which is the home of `[session]`; `None` for one that a
+/// gateway has to itself. Opens no connection before it is asked.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do.
+pub fn open_counts(home: &LedgerHome) -> Result<Option<SharedCounts>, StoreProblem> {
+    match home {
+        LedgerHome::Memory | LedgerHome::File(_) => Ok(None),
+        LedgerHome::Redis(redis) => {
+            let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
+            let counter = Counter::new(shown(redis).into(), engine);
+            Ok(Some(Arc::new(CountsInRedis::new(redis, counter))))
+        }
+        LedgerHome::Postgres(database) => {
+            let (pool, _, engine) = postgres(database)?;
+            let counter = Counter::new(Arc::clone(&pool.counter.shown), Arc::clone(&engine));
+            let counts = Arc::new(CountsInPostgres::new(pool, counter));
+            engine.spawn(sweeping_counts(Arc::downgrade(&counts)));
+            Ok(Some(counts))
+        }
+    }
 }
 
 /// A Redis without credentials.
@@ -257,6 +280,17 @@ async fn sweeping(home: Weak<impl Ledger>) {
         };
         // How it went stands in the status.
         let _ = home.sweep(clock::now()).await;
+    }
+}
+
+async fn sweeping_counts(counts: Weak<impl Counts>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(counts) = counts.upgrade() else {
+            return;
+        };
+        // Who counts is told what is wrong.
+        let _ = counts.sweep().await;
     }
 }
 

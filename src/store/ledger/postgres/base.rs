@@ -37,7 +37,8 @@ struct Inner {
     making: tokio::sync::Mutex<()>,
 }
 
-type Rows = Vec<Vec<Cell>>;
+/// What a statement answers.
+pub(super) type Rows = Vec<Vec<Cell>>;
 
 fn bytes(of: &[u8]) -> Parameter {
     Parameter::Bytes(of.to_vec())
@@ -75,7 +76,7 @@ impl Base {
         }))
     }
 
-    async fn ask(&self, sql: &str, with: Vec<Parameter>) -> Result<Rows, StoreError> {
+    pub(super) async fn ask(&self, sql: &str, with: Vec<Parameter>) -> Result<Rows, StoreError> {
         self.make().await?;
         match self.question(sql, with).await {
             Ok(rows) => Ok(rows),
@@ -377,7 +378,8 @@ impl Base {
     }
 }
 
-fn whole(cell: Option<&Cell>) -> u64 {
+/// A count; 0 where it is none.
+pub(super) fn whole(cell: Option<&Cell>) -> u64 {
     match cell {
         Some(Cell::Whole(number)) => u64::try_from(*number).unwrap_or(0),
         Some(_) | None => 0,

@@ -4,6 +4,7 @@
 //! reads the log behind its cursor.
 
 mod base;
+mod counts;
 mod schema;
 mod sql;
 
@@ -15,6 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::Notify;
 
 use self::base::Base;
+pub(super) use self::counts::InPostgres as CountsInPostgres;
 use super::follow::{Shared, follow};
 use super::{Clerk, Desk};
 use crate::auth::ledger::{

@@ -37,6 +37,10 @@ do $$ begin
     holder bytea not null,
     until timestamptz not null
   );
+  create unlogged table portcullis.account (
+    key bytea primary key check (length(key) = 16),
+    whole bigint not null
+  ) with (fillfactor = 80);
   create table portcullis.version (one boolean primary key check (one), number bigint not null);
   insert into portcullis.version values (true, 1);
 end $$";

@@ -318,11 +318,18 @@ impl Link {
             return refused("check the user and the password");
         }
         let code = error.code().unwrap_or_default().to_owned();
-        match code.as_str() {
+        // Of a script that does what its user may not, some versions say no more than this.
+        let detail = error.detail().unwrap_or_default();
+        let code = if detail.contains("can't run this command") {
+            "NOPERM"
+        } else {
+            code.as_str()
+        };
+        match code {
             "NOAUTH" | "WRONGPASS" => refused("check the user and the password"),
             "NOPERM" => refused(
                 "the user needs `~portcullis:* &portcullis:* +@read +@write +@scripting \
-                 +@pubsub +@connection`, in a cluster `+cluster` too, with sentinels `+role`",
+                 +@pubsub +@connection +time`, in a cluster `+cluster` too, with sentinels `+role`",
             ),
             "OOM" => refused(
                 "it is full: give it more `maxmemory`, and let `maxmemory-policy` be `noeviction`",

@@ -5,6 +5,7 @@
 //! before the session, and the log after it, so that what is left by a gateway that dies between
 //! is a place in a list without a session, or an end that others hear of by loading.
 
+mod counts;
 mod link;
 mod lists;
 mod scripts;
@@ -17,6 +18,7 @@ use futures_util::StreamExt;
 use redis::{Cmd, FromRedisValue, RedisError, ScriptInvocation};
 use tokio::sync::Notify;
 
+pub(super) use self::counts::InRedis as CountsInRedis;
 use self::link::{Link, Question};
 use super::Clerk;
 use super::follow::{Shared, follow};
