@@ -231,7 +231,7 @@ def test_a_flood_of_addresses_takes_no_memory_here_and_little_there(module_gatew
 
     def flood(network):
         with over_plain(gate) as raw:
-            for number in range(2_500):
+            for number in range(1_500):
                 address = f"198.{network}.{number >> 8}.{number & 255}"
                 raw.send(f"GET /login HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n\r\n".encode())
                 assert raw.answer().status == 200
@@ -242,6 +242,6 @@ def test_a_flood_of_addresses_takes_no_memory_here_and_little_there(module_gatew
         list(pool.map(flood, (19, 20)))
     assert gate.rss_kib() - before < 4 * 1024
     more = client.dbsize() - keys
-    assert more >= 4_900 and more + alone(gate) >= 5_000
+    assert more >= 2_900 and more + alone(gate) >= 3_000
     assert (client.info("memory")["used_memory"] - there) / more < 250
     client.flushdb()

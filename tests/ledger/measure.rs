@@ -2,12 +2,17 @@
 //! Not a check, so it runs only when asked for:
 //! `cargo test --release --test ledger -- --ignored --nocapture measure`.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis::auth::ledger::{Generation, Session, SessionId, SharedLedger, Start, seal};
+use portcullis::auth::ledger::{
+    Generation, Pace, Session, SessionId, SharedCounts, SharedLedger, Start, seal,
+};
 use portcullis::clock;
+use portcullis::config::settings::LedgerHome;
 use portcullis::store::ledger;
+use portcullis::store::ledger::open_counts;
 use tempfile::TempDir;
 
 use crate::postgreses::Postgres;
@@ -120,4 +125,62 @@ async fn measure() {
         .number("select pg_total_relation_size('portcullis.session')")
         .await;
     tell("postgres", 0, u64::try_from(after).unwrap(), speed);
+}
+
+/// Accounts of one limit that are counted together.
+const ACCOUNTS: u32 = 1_000_000;
+
+/// A request of each of so many addresses; how many a second.
+async fn flood(counts: &SharedCounts, accounts: u32) -> f64 {
+    let pace = Pace {
+        period: HOUR,
+        burst: NonZeroU32::new(10).unwrap(),
+    };
+    let began = Instant::now();
+    let mut counting = Vec::new();
+    for task in 0..TOGETHER {
+        let (counts, task) = (Arc::clone(counts), u32::try_from(task).unwrap());
+        counting.push(tokio::spawn(async move {
+            for number in (task..accounts).step_by(TOGETHER) {
+                // As the bytes of a hash would be.
+                let spread = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835_u128;
+                let spread = u128::from(number).wrapping_mul(spread);
+                counts
+                    .count(spread.to_be_bytes(), pace)
+                    .await
+                    .unwrap()
+                    .unwrap();
+            }
+        }));
+    }
+    for one in counting {
+        one.await.unwrap();
+    }
+    f64::from(accounts) / began.elapsed().as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures and checks nothing"]
+async fn measure_counts() {
+    let redis = Redises::single().await.unwrap();
+    let port = redis.servers[0].port;
+    let counts = open_counts(&LedgerHome::Redis(Box::new(redis.home.clone())));
+    let counts = counts.unwrap().unwrap();
+    let (before, here) = (redis_bytes(port).await, resident());
+    let speed = flood(&counts, ACCOUNTS).await;
+    let bytes = (redis_bytes(port).await - before) / u64::from(ACCOUNTS);
+    let more = resident().saturating_sub(here) / 1024;
+    eprintln!("redis: {bytes} bytes an account, {speed:.0} counted a second, {more} KiB more here");
+
+    let host = Postgres::start().await.unwrap();
+    host.run("shop", "create schema portcullis authorization gateway")
+        .await;
+    let counts = open_counts(&LedgerHome::Postgres(host.database.clone()));
+    let accounts = ACCOUNTS / 10;
+    let speed = flood(&counts.unwrap().unwrap(), accounts).await;
+    let bytes = host
+        .number("select pg_total_relation_size('portcullis.account')")
+        .await;
+    let bytes = bytes / i64::from(accounts);
+    eprintln!("postgres: {bytes} bytes an account, {speed:.0} counted a second");
 }
