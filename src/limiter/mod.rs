@@ -1,5 +1,5 @@
 //! Counts requests against the limits of the policy: at this gateway alone, or with all gateways
-//! in the store that they share ([`shared`]).
+//! in the store that they share ([`Shared`]).
 //!
 //! The algorithm is governor's GCRA: an account has one number, the time at which it is whole
 //! again. A refused request does not count. Where the numbers are kept is the table's matter; the
