@@ -16,6 +16,7 @@ use crate::limiter::Limiters;
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
 use crate::signin::{App, SignIn, Tallied};
+use crate::store::ledger::Opening;
 use crate::store::{self, Stores};
 use crate::telemetry::{
     Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
@@ -88,6 +89,20 @@ impl Snapshot {
         previous: Option<&Self>,
         metrics: &Metrics,
     ) -> Result<Self, Vec<BuildProblem>> {
+        Self::assemble_when(loaded, previous, metrics, Opening::AtOnce)
+    }
+
+    /// The same, where a process that hands over may have the file of the gateway's own sessions.
+    ///
+    /// # Errors
+    ///
+    /// Every problem with a file or key that the configuration names.
+    pub fn assemble_when(
+        loaded: Loaded,
+        previous: Option<&Self>,
+        metrics: &Metrics,
+        opening: Opening,
+    ) -> Result<Self, Vec<BuildProblem>> {
         let Loaded {
             policy, settings, ..
         } = loaded;
@@ -101,7 +116,8 @@ impl Snapshot {
             );
         });
         let no_stores = Stores::default();
-        let stores = store::assemble(&settings, previous.map(|old| &old.stores)).map_err(|found| {
+        let before = previous.map(|old| &old.stores);
+        let stores = store::assemble_when(&settings, before, opening).map_err(|found| {
             problems.extend(
                 found
                     .into_iter()

@@ -17,6 +17,8 @@ const DAY_S: i64 = 24 * 60 * 60;
 pub struct Status {
     /// Version that runs.
     pub version: &'static str,
+    /// The process's number: another one after another process has taken over.
+    pub process: u32,
     /// Now.
     pub now: String,
     /// When the process started.
@@ -149,6 +151,7 @@ impl Status {
         let stores: Vec<_> = stores.into_iter().map(StoreRow::of).collect();
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
             now: facts.now.to_string(),
             started: facts.started.to_string(),
             ready: !facts.draining && stores.iter().all(StoreRow::is_up),

@@ -3,13 +3,14 @@
 mod admin_call;
 mod ask;
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod foresee;
 mod init;
 mod load;
+mod manual;
 mod redact;
-
 mod routes;
 mod run;
 mod sessions;
@@ -19,7 +20,7 @@ mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -31,7 +32,13 @@ const USAGE: u8 = 2;
 
 /// One binary and one file in front of Django and Flask apps.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(
+    name = "portcullis",
+    version,
+    long_version = BUILT,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES
+)]
 struct Arguments {
     /// The configuration.
     #[arg(
@@ -45,11 +52,26 @@ struct Arguments {
     command: Option<Command>,
 }
 
+/// What `--version` tells; `-V` tells the number alone.
+const BUILT: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("BUILT_COMMIT"),
+    "\ntarget: ",
+    env!("BUILT_FOR"),
+    ", linked ",
+    env!("BUILT_LINKED"),
+    "\nprofile: ",
+    env!("BUILT_PROFILE"),
+    "\nfeatures: ",
+    env!("BUILT_FEATURES"),
+);
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: run and demo stopped as told, check and test found nothing wrong, explain: the request would
      pass, token inspect: an authenticator takes the token, why: the refusal was found, sessions:
-     listed or revoked, init: the file is written
+     listed or revoked, init, completions and man: the text is written
   1  not so: mistakes in the configuration, an expectation that fails, a request that would be refused,
      a token that nobody takes, a request id that is not known, an address that is taken, an app that
      could not be read
@@ -88,6 +110,14 @@ enum Command {
     /// The gateway's own sessions, and what is revoked, at the running gateway.
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Print what a shell needs to complete the command line.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: completions::For,
+    },
+    /// Print the manual's page, or that of a command; `portcullis man | man -l -` shows it.
+    Man(manual::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,13 +143,14 @@ pub fn main(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let given: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
         Err(usage) => return usage_code(&usage, out, err),
     };
     let file = &arguments.config;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(file, err, &mut || {}),
+        Command::Run => serve(file, &given, err),
         Command::Demo => demo::run(out, err),
         Command::Check => check::run(file, out, err),
         Command::Test => test::run(file, out, err),
@@ -132,7 +163,19 @@ pub fn main(
         }
         Command::Doctor(_) => later("doctor", err),
         Command::Sessions(command) => sessions::run(file, &command, out, err),
+        Command::Completions { shell } => completions::run(shell, out),
+        Command::Man(options) => manual::run(&options, out, err),
     }
+}
+
+/// Serves, and starts the next process as this one was started when it is told to.
+fn serve(file: &Path, given: &[OsString], err: &mut dyn Write) -> ExitCode {
+    let again = run::Again::of(given).ok();
+    let run = run::Run {
+        file,
+        again: again.as_ref(),
+    };
+    run::run(run, err, &mut || {})
 }
 
 fn later(command: &str, err: &mut dyn Write) -> ExitCode {

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Problem, ProcessEnvironment};
 use crate::gateway::{BuildProblem, Gateway, Snapshot};
+use crate::store::ledger::Opening;
 use crate::telemetry::{LogGuard, Metrics};
 use crate::tls::{Outcome, Refreshed};
 
@@ -57,11 +58,36 @@ pub fn build(
     previous: Option<&Snapshot>,
     metrics: &Metrics,
 ) -> Result<Snapshot, Vec<Problem>> {
+    build_when(loaded, previous, metrics, Opening::AtOnce)
+}
+
+/// The same, where a process that hands over may have the file of the gateway's own sessions.
+///
+/// # Errors
+///
+/// Every mistake, with its place.
+pub fn build_when(
+    loaded: Loaded,
+    previous: Option<&Snapshot>,
+    metrics: &Metrics,
+    opening: Opening,
+) -> Result<Snapshot, Vec<Problem>> {
     let places = loaded.places.clone();
-    Snapshot::assemble(loaded, previous, metrics).map_err(|problems| {
+    Snapshot::assemble_when(loaded, previous, metrics, opening).map_err(|problems| {
         let place = |problem: BuildProblem| Problem::at_key(&places, &problem.key, problem.message);
         problems.into_iter().map(place).collect()
     })
+}
+
+/// Every file that a snapshot of the configuration in `file` was made from.
+#[must_use]
+pub fn watched(file: &Path, gate: &Snapshot) -> Vec<PathBuf> {
+    let mut files = gate.settings.watched.clone();
+    files.extend(gate.tls.files());
+    files.push(file.to_owned());
+    files.sort_unstable();
+    files.dedup();
+    files
 }
 
 impl Reloader {
@@ -82,13 +108,7 @@ impl Reloader {
     /// The files to watch now.
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {
-        let gate = self.gateway.snapshot();
-        let mut files = gate.settings.watched.clone();
-        files.extend(gate.tls.files());
-        files.push(self.file.clone());
-        files.sort_unstable();
-        files.dedup();
-        files
+        watched(&self.file, &self.gateway.snapshot())
     }
 
     /// Takes up what changed in these files: certificates without a reload, anything else with one.

@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
-use http::{Request, Response, Version};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -143,17 +144,23 @@ where
     let visitor = Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer);
     let becomes = Mutex::new(None);
     let service = service_fn(async |request: Request<Incoming>| {
-        Ok::<_, Infallible>(one(&guard, &visitor, request, &becomes).await)
+        let mut answer = one(&guard, &visitor, request, &becomes).await;
+        if worker.drain.has_begun() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // So the client asks elsewhere next, and none of its requests meets a closed connection.
+            let last = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, last);
+        }
+        Ok::<_, Infallible>(answer)
     });
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
-    let mut begins = pin!(worker.drain.begins());
+    let mut idle_ends = pin!(worker.drain.idle_ends());
     let (mut watching, mut told) = (false, false);
     let served = poll_fn(|cx| {
-        // The drain is asked once, to be woken by it, and again only when it has begun: its lock
-        // is not taken each time that the connection is woken.
-        if !told && (!watching || worker.drain.has_begun()) {
+        // The drain is asked once, to be woken by it, and again only when it has come so far: its
+        // lock is not taken each time that the connection is woken.
+        if !told && (!watching || worker.drain.is_idle_over()) {
             watching = true;
-            if begins.as_mut().poll(cx).is_ready() {
+            if idle_ends.as_mut().poll(cx).is_ready() {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }

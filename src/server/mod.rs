@@ -4,6 +4,8 @@ mod accept;
 mod connection;
 pub mod drain;
 mod h2;
+pub mod handover;
+mod inherited;
 mod kept;
 mod limits;
 mod redirect;
@@ -17,6 +19,7 @@ pub mod proxy_protocol;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +30,7 @@ use crate::config::settings::Server as Settings;
 use crate::gateway::Gateway;
 pub use crate::telemetry::Door;
 use drain::Drain;
+pub use inherited::{Given, Giver, Inheritance, Unfit};
 use limits::Ledger;
 
 /// Connections that wait to be accepted, per address.
@@ -50,29 +54,73 @@ pub struct Bound {
     doors: Vec<(Door, TcpListener)>,
 }
 
-/// Takes every public address.
+/// Takes every address, the admin's last: from `inheritance` where a socket for it is there, and
+/// opened here otherwise. What does not fit is told to the log.
 ///
 /// # Errors
 ///
 /// The first address that cannot be taken.
-pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
-    let sets = [
-        (Door::Https, "https", &settings.https),
-        (Door::Plain, "plain", &settings.plain),
-        (Door::Http, "http", &settings.http),
-    ];
+pub fn bind(settings: &Settings, inheritance: Inheritance) -> Result<Bound, BindError> {
+    let wanted = wanted(settings);
+    let giver = inheritance.giver;
+    let (found, left) = inheritance.share_out(&wanted);
+    for given in left {
+        tell_left(giver, &given);
+    }
     let mut doors = Vec::new();
-    for (door, key, addresses) in sets {
-        for address in addresses {
-            let listener = listen(*address).map_err(|source| BindError {
+    for ((door, address), given) in wanted.into_iter().zip(found) {
+        let key = door.as_str();
+        let listener = if let Some(listener) = given {
+            listener
+        } else {
+            if giver == Giver::Manager {
+                tracing::warn!(
+                    %address,
+                    "no socket for server.{key} came from the service manager: it is opened here, \
+                     and closed while the gateway restarts; add a ListenStream= to the socket unit"
+                );
+            }
+            listen(address).map_err(|source| BindError {
                 key,
-                address: *address,
+                address,
                 source,
-            })?;
-            doors.push((door, listener));
-        }
+            })?
+        };
+        doors.push((door, listener));
     }
     Ok(Bound { doors })
+}
+
+/// Every address of the configuration, by its door.
+fn wanted(settings: &Settings) -> Vec<(Door, SocketAddr)> {
+    let sets = [
+        (Door::Https, settings.https.as_slice()),
+        (Door::Plain, settings.plain.as_slice()),
+        (Door::Http, settings.http.as_slice()),
+        (Door::Admin, std::slice::from_ref(&settings.admin)),
+    ];
+    let of = |(door, addresses): (Door, &[SocketAddr])| {
+        let addresses = addresses.iter().map(move |address| (door, *address));
+        addresses.collect::<Vec<_>>()
+    };
+    sets.into_iter().flat_map(of).collect()
+}
+
+fn tell_left(giver: Giver, given: &Given) {
+    let (address, name) = (given.address(), given.name());
+    match giver {
+        // It was served before: whoever waits there was not to be served any more.
+        Giver::Predecessor | Giver::Nobody => {
+            tracing::info!(%address, door = name, "closed: the configuration has it no longer");
+        }
+        Giver::Manager => tracing::error!(
+            %address,
+            name,
+            "a socket of the service manager fits no address of [server]: whoever connects there \
+             is not answered; take it out of the socket unit, or name the door with \
+             FileDescriptorName=https, http, plain or admin"
+        ),
+    }
 }
 
 /// Listens on one address. `SO_REUSEADDR` lets a restart take it while old connections linger; it
@@ -112,6 +160,29 @@ impl Bound {
             .map(|(_, address)| address.port())
     }
 
+    /// Copies of all sockets, to hand over. They keep the addresses open as long as they are held.
+    ///
+    /// # Errors
+    ///
+    /// What the system said when it gave no descriptor.
+    pub fn copies(&self) -> io::Result<Vec<(Door, OwnedFd)>> {
+        let copy =
+            |(door, listener): &(Door, TcpListener)| Ok((*door, listener.try_clone()?.into()));
+        self.doors.iter().map(copy).collect()
+    }
+
+    /// A copy of the admin address's socket.
+    ///
+    /// # Errors
+    ///
+    /// What the system said when it gave no descriptor.
+    pub fn admin(&self) -> io::Result<TcpListener> {
+        let mut doors = self.doors.iter();
+        let admin = doors.find(|(door, _)| *door == Door::Admin);
+        let admin = admin.map(|(_, listener)| listener.try_clone());
+        admin.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
     /// Starts the workers. Each has a thread, a runtime and its own connections to the apps.
     ///
     /// # Errors
@@ -126,6 +197,7 @@ impl Bound {
             let doors = self
                 .doors
                 .iter()
+                .filter(|(door, _)| *door != Door::Admin)
                 .map(|(door, listener)| Ok((*door, listener.try_clone()?)))
                 .collect::<io::Result<Vec<_>>>()?;
             let worker = worker::Worker::new(

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Door;
 use super::accept;
-use super::drain::Drain;
+use super::drain::{Drain, GRACE};
 use super::limits::Ledger;
 use super::sockets::{ClockWatch, Sockets, farewell};
 use crate::gateway::Gateway;
@@ -72,13 +72,19 @@ impl Worker {
         // Dropping the runtime ends what is left.
     }
 
-    /// Waits for what is under way, as long as the drain may take. Open WebSockets are closed a
-    /// little before that.
+    /// Waits for what is under way, as long as the drain may take. Idle connections are closed after
+    /// a moment, open WebSockets a little before the end.
     async fn finish(&self) {
         self.tasks.close();
         let limit = self.drain.limit();
         let last = farewell(limit);
-        let early = tokio::time::timeout(limit.saturating_sub(last), self.tasks.wait());
+        let grace = GRACE.min(limit / 2);
+        if (tokio::time::timeout(grace, self.tasks.wait()).await).is_ok() {
+            return;
+        }
+        self.drain.end_idle();
+        let early = limit.saturating_sub(last + grace);
+        let early = tokio::time::timeout(early, self.tasks.wait());
         if early.await.is_ok() {
             return;
         }

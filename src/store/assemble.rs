@@ -7,6 +7,7 @@ use super::desk::Tally;
 use super::directory::Users;
 use super::engine::Engine;
 use super::files::Files;
+use super::ledger::Opening;
 use super::pool::Pool;
 use super::redis::Line;
 use super::sessions::{Cache, DJANGO, FLASK, Sessions, Table};
@@ -29,6 +30,19 @@ pub fn assemble(
     settings: &Settings,
     previous: Option<&Stores>,
 ) -> Result<Stores, Vec<StoreProblem>> {
+    assemble_when(settings, previous, Opening::AtOnce)
+}
+
+/// The same, where a process that hands over may have the file of the gateway's own sessions.
+///
+/// # Errors
+///
+/// Every address that is none, and queries without a place for the id.
+pub fn assemble_when(
+    settings: &Settings,
+    previous: Option<&Stores>,
+    opening: Opening,
+) -> Result<Stores, Vec<StoreProblem>> {
     let asks_nobody = !settings.authenticators.iter().any(asks) && settings.directories.is_empty();
     if asks_nobody && settings.sessions.is_none() && settings.counts.is_none() {
         return Ok(Stores::default());
@@ -48,7 +62,7 @@ pub fn assemble(
     let sessions = authenticators.map(|one| builder.sessions(one)).collect();
     let directories = settings.directories.iter();
     let directories = directories.map(|one| builder.directory(one)).collect();
-    let ledger = builder.ledger(settings.sessions.as_ref());
+    let ledger = builder.ledger(settings.sessions.as_ref(), opening);
     let counts = builder.counts(settings.counts.as_ref());
     if !builder.problems.is_empty() {
         return Err(builder.problems);
@@ -107,13 +121,14 @@ impl<'p> Builder<'p> {
     fn ledger(
         &mut self,
         sessions: Option<&settings::GatewaySessions>,
+        opening: Opening,
     ) -> Option<(LedgerHome, SharedLedger)> {
         let home = &sessions?.home;
         let before = self.previous.and_then(|stores| stores.ledger.clone());
         if let Some(same) = before.filter(|(before, _)| before == home) {
             return Some(same);
         }
-        match ledger::open(home) {
+        match ledger::open(home, opening) {
             Ok(ledger) => Some((home.clone(), ledger)),
             Err(wrong) => {
                 self.problems.push(wrong);

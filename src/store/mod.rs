@@ -33,7 +33,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
 
-pub use assemble::assemble;
+pub use assemble::{assemble, assemble_when};
 
 use self::directory::Users;
 use self::engine::Engine;

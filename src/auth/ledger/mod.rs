@@ -151,6 +151,18 @@ pub trait Ledger: Debug + Send + Sync {
 
     /// How it stands.
     fn status(&self) -> StoreStatus;
+
+    /// Where the process before still has the home: what waits until it is this one's. It waits as
+    /// long as that takes. `None` where the home can be asked.
+    fn opening(&self) -> Option<Told<()>> {
+        None
+    }
+
+    /// Leaves the home to another process, where only one may have it: once no lease is held, or
+    /// `patience` is over. Whatever is asked afterwards has no answer.
+    fn give_up(&self, _patience: Duration) -> Told<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// A ledger as all share it.

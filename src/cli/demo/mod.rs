@@ -43,7 +43,11 @@ pub(super) fn run(out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
                 folder: stage.folder.path(),
             };
             let text = guide.to_string();
-            super::run::run(&file, err, &mut || {
+            let run = super::run::Run {
+                file: &file,
+                again: None,
+            };
+            super::run::run(run, err, &mut || {
                 // Whoever closed stdout does not want to read it.
                 let _unread = out.write_all(text.as_bytes()).and_then(|()| out.flush());
             })

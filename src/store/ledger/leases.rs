@@ -41,6 +41,11 @@ impl Leased {
         self.lock().sweep(clock::monotonic());
     }
 
+    /// Whether nobody holds one.
+    pub(super) fn are_free(&self) -> bool {
+        self.lock().are_free(clock::monotonic())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Leases> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,6 +84,11 @@ impl Leases {
         if held.is_some_and(|(other, _)| same(*other, holder)) {
             self.0.remove(&key);
         }
+    }
+
+    /// Whether nobody holds one.
+    fn are_free(&self, now: Instant) -> bool {
+        self.0.values().all(|(_, until)| *until <= now)
     }
 
     /// Forgets what is over.

@@ -40,16 +40,35 @@ use crate::config::settings::{
 /// Between two sweeps of a home that does not drop by itself what is over.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
+/// When a home that only one process may have is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// At once, or not at all.
+    #[default]
+    AtOnce,
+    /// When this process, which hands over, has given it up.
+    After(u32),
+}
+
+impl Opening {
+    const fn predecessor(self) -> Option<u32> {
+        match self {
+            Self::AtOnce => None,
+            Self::After(process) => Some(process),
+        }
+    }
+}
+
 /// Opens the home that `[session]` names.
 ///
 /// # Errors
 ///
 /// What is wrong with it, and what to do.
-pub fn open(home: &LedgerHome) -> Result<SharedLedger, StoreProblem> {
+pub fn open(home: &LedgerHome, opening: Opening) -> Result<SharedLedger, StoreProblem> {
     let started = |error: std::io::Error| problem("session.store", &error);
     match home {
         LedgerHome::Memory => in_memory().map_err(started),
-        LedgerHome::File(path) => in_file(path),
+        LedgerHome::File(path) => in_file_when(path, opening),
         LedgerHome::Redis(redis) => in_redis(redis).map_err(started),
         LedgerHome::Postgres(database) => in_postgres(database),
     }
@@ -74,10 +93,14 @@ pub fn in_memory() -> std::io::Result<SharedLedger> {
 ///
 /// Where another process has the file, it is damaged, or cannot be made; in words.
 pub fn in_file(path: &Path) -> Result<SharedLedger, StoreProblem> {
+    in_file_when(path, Opening::AtOnce)
+}
+
+fn in_file_when(path: &Path, opening: Opening) -> Result<SharedLedger, StoreProblem> {
     let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
     let shown = format!("the file {}", path.display());
     let clerk = Clerk::new("embedded", shown.into(), engine);
-    let opened = Embedded::open(path, clerk);
+    let opened = Embedded::open(path, clerk, opening);
     let embedded = Arc::new(opened.map_err(|error| problem("session.path", &error))?);
     embedded.clerk().sweeps(&embedded);
     Ok(embedded)

@@ -65,6 +65,20 @@ pub(in crate::store) enum Unusable {
     },
 }
 
+impl Unusable {
+    /// Whether this process is what has the file.
+    pub(super) fn is_by(&self, process: Option<u32>) -> bool {
+        match (self, process) {
+            (Self::Held { holder, .. }, Some(process)) => *holder == holder_of(process),
+            _ => false,
+        }
+    }
+}
+
+fn holder_of(process: u32) -> String {
+    format!("the process {process}")
+}
+
 /// Keeps other processes away; free when dropped, and when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "it is held as long as it is open")] File);
@@ -85,7 +99,7 @@ impl Lock {
                 // Without the number the message is still true.
                 let _ = (&mut file).take(MOST_NUMBER).read_to_string(&mut number);
                 let holder = match number.trim().parse::<u32>() {
-                    Ok(number) => format!("the process {number}"),
+                    Ok(number) => holder_of(number),
                     Err(_) => "another process".to_owned(),
                 };
                 let path = path.to_owned();

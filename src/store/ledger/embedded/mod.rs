@@ -2,7 +2,9 @@
 //!
 //! redb keeps it: crash-safe by copy-on-write, every page under a checksum, so that damage is told
 //! and never read; readers wait for no writer. SQLite, which is here for the apps' databases, has
-//! no checksums of its pages. Leases live in memory: one process at a time has the file.
+//! no checksums of its pages. Leases live in memory: one process at a time has the file. Where a
+//! process takes over from another, the old one gives the file up, when no renewal is under way, and
+//! the new one waits for it.
 
 mod file;
 mod tables;
@@ -17,6 +19,7 @@ use tokio::sync::broadcast;
 pub(in crate::store) use self::file::Unusable;
 use self::threads::Threads;
 use super::Clerk;
+use super::Opening;
 use super::leases::Leased;
 use crate::auth::ledger::{
     Catch, Change, Cursor, Event, Events, Holder, Lease, Ledger, Listing, Page, Revocation,
@@ -25,20 +28,23 @@ use crate::auth::ledger::{
 use crate::auth::ports::StoreStatus;
 use crate::clock::{self, Timestamp};
 
+/// Between two looks whether leases were given back.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Sessions in a file.
 #[derive(Debug)]
 pub(super) struct Embedded {
     threads: Arc<Threads>,
-    leases: Leased,
+    leases: Arc<Leased>,
     clerk: Clerk,
 }
 
 impl Embedded {
     /// Opens the file, or makes it; takes as long as reading all of it does.
-    pub(super) fn open(path: &Path, clerk: Clerk) -> Result<Self, Unusable> {
+    pub(super) fn open(path: &Path, clerk: Clerk, opening: Opening) -> Result<Self, Unusable> {
         Ok(Self {
-            threads: Arc::new(Threads::start(path, clerk.shown())?),
-            leases: Leased::default(),
+            threads: Arc::new(Threads::start(path, clerk.shown(), opening)?),
+            leases: Arc::default(),
             clerk,
         })
     }
@@ -202,5 +208,29 @@ impl Ledger for Embedded {
 
     fn status(&self) -> StoreStatus {
         self.clerk.status()
+    }
+
+    fn opening(&self) -> Option<Told<()>> {
+        let opened = self.threads.opening()?;
+        Some(Box::pin(async move {
+            opened.await;
+            Ok(())
+        }))
+    }
+
+    /// A renewal that is under way ends first: its new tokens would be lost otherwise.
+    fn give_up(&self, patience: Duration) -> Told<()> {
+        let (threads, leases) = (Arc::clone(&self.threads), Arc::clone(&self.leases));
+        let stopped = self.clerk.refused("the file cannot be given up");
+        Box::pin(async move {
+            let begun = clock::monotonic();
+            while !leases.are_free()
+                && clock::monotonic().saturating_duration_since(begun) < patience
+            {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            let done = tokio::task::spawn_blocking(move || threads.give_up()).await;
+            done.map_err(|_panic| stopped)
+        })
     }
 }
