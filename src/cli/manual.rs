@@ -80,7 +80,8 @@ fn page(command: &Command) -> io::Result<String> {
         .source(version)
         .manual("Portcullis");
     man.render(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    // The library breaks the line twice before possible values, which a strict reader complains of.
+    Ok(String::from_utf8_lossy(&bytes).replace(".br\n\n.br\n", ".sp\n"))
 }
 
 fn file_name(command: &Command) -> String {

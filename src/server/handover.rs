@@ -90,7 +90,8 @@ fn receive(channel: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
     let got = recvmsg(channel, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let socket = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
-        _ => None,
+        // A kind that was not asked for.
+        RecvAncillaryMessage::ScmCredentials(_) | _ => None,
     });
     if got.bytes != frame.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -110,6 +110,10 @@ impl Inheritance {
     /// # Errors
     ///
     /// The first that is no TCP socket that listens.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no configuration: the service manager tells it so, to this process alone"
+    )]
     pub fn from_manager() -> Result<Self, Unfit> {
         let names = std::env::var(NAMES).unwrap_or_default();
         let mut passed = ListenFd::from_env();

@@ -106,8 +106,8 @@ fn wanted(settings: &Settings) -> Vec<(Door, SocketAddr)> {
     sets.into_iter().flat_map(of).collect()
 }
 
-fn tell_left(giver: Giver, given: &Given) {
-    let (address, name) = (given.address(), given.name());
+fn tell_left(giver: Giver, left: &Given) {
+    let (address, name) = (left.address(), left.name());
     match giver {
         // It was served before: whoever waits there was not to be served any more.
         Giver::Predecessor | Giver::Nobody => {

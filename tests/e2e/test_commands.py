@@ -151,7 +151,7 @@ def test_token_inspect_says_in_words_what_is_wrong(write):
 def test_help_names_every_command():
     result = run_binary("--help")
     assert result.code == 0
-    for command in ("run", "init", "check", "test", "explain", "why", "routes", "token", "demo"):
+    for command in ("run", "init", "check", "test", "explain", "why", "routes", "token", "demo", "completions", "man"):
         assert command in result.out
     assert run_binary("--version").out.startswith("portcullis ")
     assert run_binary("no-such-command").code not in (0, None)

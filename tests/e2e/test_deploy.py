@@ -29,6 +29,7 @@ YAML = sorted([*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.yml")])
 RULES = DEPLOY / "prometheus/portcullis.rules.yml"
 RULE_TESTS = [DEPLOY / "prometheus/rules_test.yml", DEPLOY / "prometheus/rules_days_test.yml"]
 UNIT = DEPLOY / "systemd/portcullis.service"
+SOCKETS = DEPLOY / "systemd/portcullis.socket"
 
 # Long alert texts stay on one line; `{ a: 1 }` has blanks as in the rest of the project.
 YAML_STYLE = """{extends: default, rules: {
@@ -212,12 +213,25 @@ def test_a_pod_has_no_right_that_it_does_not_want_and_time_to_drain():
 
 def test_systemd_analyze_has_nothing_to_say_and_the_sandbox_is_as_tight_as_it_was(need, tmp_path):
     analyze = need("systemd-analyze")
-    unit = tmp_path / UNIT.name
+    unit, sockets = tmp_path / UNIT.name, tmp_path / SOCKETS.name
     unit.write_text(UNIT.read_text().replace("/usr/local/bin/portcullis", BINARY))
-    quiet(analyze, "verify", "--man=no", unit)
+    sockets.write_text(SOCKETS.read_text())
+    quiet(analyze, "verify", "--man=no", unit, sockets)
     # In tenths: 1.6 by systemd 252. Other versions weigh a little differently.
     code, text = run(analyze, "security", "--offline=true", "--no-pager", "--threshold=18", unit)
     assert code == 0, text
+
+
+def test_service_and_sockets_agree():
+    unit, sockets = UNIT.read_text(), SOCKETS.read_text()
+    for word in ("After", "Wants"):
+        assert SOCKETS.name in re.search(rf"^{word}=(.*)$", unit, re.M).group(1)
+    # What the gateway tells, and no name of systemd's own that would be taken for a door's.
+    assert re.search(r"^Type=notify$", unit, re.M) and "NotifyAccess" not in unit
+    assert "FileDescriptorName=" not in [line.partition("=")[0] + "=" for line in sockets.splitlines()]
+    assert "Accept=yes" not in sockets
+    ports = re.findall(r"^ListenStream=(?:.*:)?(\d+)$", sockets, re.M)
+    assert ports == ["443", "80", "9090"]
 
 
 # ---- Prometheus ----

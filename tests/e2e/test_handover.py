@@ -327,8 +327,8 @@ add_prefix = "/api"
 
 @pytest.fixture(scope="module")
 def renewing_app(tmp_path_factory):
-    """Its tokens live for three seconds, and a refresh token is good once."""
-    app = DjangoApp(tmp_path_factory.mktemp("django"), ROTATE_REFRESH_TOKENS="1", ACCESS_SECONDS="3")
+    """Its tokens live for eight seconds, and a refresh token is good once."""
+    app = DjangoApp(tmp_path_factory.mktemp("django"), ROTATE_REFRESH_TOKENS="1", ACCESS_SECONDS="8")
     yield app
     app.stop()
 
@@ -344,8 +344,9 @@ def test_sessions_in_a_file_go_over_with_their_renewals_and_no_request_is_lost(l
     assert gate.run_cli("sessions", "revoke", "--jti", "taken-away").code == 0
     assert gate.get("/token/echo/", headers=revoked).status_code == 401
     loads = [Load(gate, "/api/me/", cookie, fresh=1), Load(gate, "/token/echo/", good, kept=1, fresh=1)]
+    began = time.monotonic()
     with loads[0], loads[1]:
-        for _ in range(5):
+        for _ in range(6):
             first = upgraded.pid
             upgraded.upgrade()
             served = loads[0].served
@@ -354,6 +355,8 @@ def test_sessions_in_a_file_go_over_with_their_renewals_and_no_request_is_lost(l
             assert gate.get("/token/echo/", headers=revoked).status_code == 401
             assert upgraded.ends(first) == 0
             time.sleep(1)
+        # Long enough for renewals, each of which takes the refresh token of the one before.
+        wait_for(lambda: time.monotonic() - began > 18, 20, "renewals")
     no_failures(loads[0])
     no_failures(loads[1])
     page.close()

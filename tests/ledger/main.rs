@@ -14,6 +14,7 @@
 mod contract;
 mod counts;
 mod file;
+mod handover;
 mod homes;
 mod measure;
 mod postgreses;

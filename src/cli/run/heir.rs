@@ -22,6 +22,10 @@ pub(super) struct Heir {
 impl Heir {
     /// The sockets of the process that started this one to hand over to it; `None` where it was
     /// started otherwise. A variable that was left over names no parent.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no configuration: the process before tells it so, to this process alone"
+    )]
     pub(super) fn take() -> io::Result<Option<(Self, Inheritance)>> {
         let named = std::env::var(FROM).ok().and_then(|from| from.parse().ok());
         let Some(from) = named.filter(|from| *from == parent_id()) else {
@@ -46,7 +50,7 @@ impl Heir {
     }
 
     /// Says that this process is ready and waits until it is the gateway. Blocks for a moment.
-    pub(super) fn is_ready(self) -> io::Result<()> {
+    pub(super) fn say_ready(self) -> io::Result<()> {
         channel::is_ready(&self.channel).map_err(|error| {
             let words = format!("the process {} did not hand over: {error}", self.from);
             io::Error::new(error.kind(), words)

@@ -101,12 +101,16 @@ impl Keeper<'_> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), process, "ready");
         supervisor::ready();
         let beating = CancellationToken::new();
-        let _stops_beating = beating.clone().drop_guard();
+        let stops_beating = beating.clone().drop_guard();
         tokio::spawn(supervisor::beat(beating));
         ready();
         let end = self
             .watch(&running, &mut signals, &mut files, doors)
             .await?;
+        if end == End::HandedOver {
+            // The service manager listens to the next process alone.
+            drop(stops_beating);
+        }
         self.end(running, end, &mut signals.interrupt).await
     }
 
@@ -312,7 +316,7 @@ async fn say_ready(heir: &mut Option<Heir>) -> Result<(), Failure> {
     let Some(heir) = heir.take() else {
         return Ok(());
     };
-    let waited = tokio::task::spawn_blocking(move || heir.is_ready()).await;
+    let waited = tokio::task::spawn_blocking(move || heir.say_ready()).await;
     Ok(waited??)
 }
 
