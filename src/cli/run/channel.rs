@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_leaves_bytes_unread_is_an_error_of_its_own() {
+        let (old, next) = pair();
+        go(&old).unwrap();
+        drop(next);
+        let error = listen(&old).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
     fn a_reason_an_end_and_silence_are_told_apart() {
         let (old, next) = pair();
         assert_eq!(listen(&old).unwrap_err().kind(), io::ErrorKind::WouldBlock);

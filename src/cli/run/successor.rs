@@ -141,16 +141,21 @@ fn await_ready(
         Ok(Word::Failed(why)) => NotTaken::Failed(why),
         Ok(Word::Gone) => NotTaken::Ended(end_of(&mut child)?),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => NotTaken::Late,
-        // It took nothing: it ended at once, or is no version that can take over.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            NotTaken::Ended(end_of(&mut child)?)
-        }
+        // It ended and left what was sent unread: at once, or as a version that takes nothing over.
+        Err(error) if is_of_an_end(&error) => NotTaken::Ended(end_of(&mut child)?),
         Err(error) => error.into(),
     };
     // Fails where it has ended, and then there is nothing to end.
     let _ = child.kill();
     let _ = child.wait();
     Err(failed)
+}
+
+fn is_of_an_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// How it ended. It has closed its end, so that it ends by itself or is ended now.
