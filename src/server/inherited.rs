@@ -12,6 +12,7 @@ use listenfd::ListenFd;
 use socket2::{Socket, Type};
 
 use super::Door;
+use crate::config::{Environment, ProcessEnvironment};
 
 /// The variable in which the service manager names its sockets, separated by colons.
 const NAMES: &str = "LISTEN_FDNAMES";
@@ -110,12 +111,8 @@ impl Inheritance {
     /// # Errors
     ///
     /// The first that is no TCP socket that listens.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no configuration: the service manager tells it so, to this process alone"
-    )]
     pub fn from_manager() -> Result<Self, Unfit> {
-        let names = std::env::var(NAMES).unwrap_or_default();
+        let names = ProcessEnvironment.variable(NAMES).unwrap_or_default();
         let mut passed = ListenFd::from_env();
         let mut names = names.split(':');
         let mut sockets = Vec::with_capacity(passed.len());

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
 
 use super::channel;
+use crate::config::{Environment, ProcessEnvironment};
 use crate::server::{Giver, Inheritance, handover};
 use crate::store::ledger::Opening;
 
@@ -22,12 +23,8 @@ pub(super) struct Heir {
 impl Heir {
     /// The sockets of the process that started this one to hand over to it; `None` where it was
     /// started otherwise. A variable that was left over names no parent.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no configuration: the process before tells it so, to this process alone"
-    )]
     pub(super) fn take() -> io::Result<Option<(Self, Inheritance)>> {
-        let named = std::env::var(FROM).ok().and_then(|from| from.parse().ok());
+        let named = (ProcessEnvironment.variable(FROM)).and_then(|from| from.parse().ok());
         let Some(from) = named.filter(|from| *from == parent_id()) else {
             return Ok(None);
         };

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::channel::{self, Word};
 use super::heir::FROM;
+use crate::config::{Environment, ProcessEnvironment};
 use crate::server::{Door, handover};
 
 /// How long the next process may take until it is ready.
@@ -55,7 +56,7 @@ impl Again {
 }
 
 fn on_path(name: &Path) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = ProcessEnvironment.variable("PATH")?;
     let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(name));
     candidates.find(|file| {
         (file.metadata())
