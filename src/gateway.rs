@@ -336,10 +336,12 @@ impl Probe for Gateway {
                 names: known.names,
                 not_after: known.not_after,
             });
+        let of_providers = gate.sign_in.as_ref().map(SignIn::jwks);
         let jwks = gate
             .authenticators
             .jwks()
             .into_iter()
+            .chain(of_providers.unwrap_or_default())
             .map(|status| JwksReading {
                 authenticator: status.authenticator,
                 keys: status.keys,

@@ -75,7 +75,15 @@ fn missing<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
 /// Every key of every table of the file, by the table's type in `src/config/raw`.
 fn keys() -> BTreeMap<String, Vec<String>> {
     let mut tables = BTreeMap::new();
-    for file in ["mod", "doors", "auth", "session", "directory", "route"] {
+    for file in [
+        "mod",
+        "doors",
+        "auth",
+        "session",
+        "directory",
+        "route",
+        "oidc",
+    ] {
         let source = read(&format!("src/config/raw/{file}.rs"));
         for table in source.split("\ntable! {").skip(1) {
             let table = table.split("\n}\n").next().unwrap();

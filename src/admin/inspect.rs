@@ -110,6 +110,7 @@ fn destination(action: &Action, settings: &Settings) -> String {
         Action::Respond { status, .. } => format!("respond {}", status.as_u16()),
         Action::Redirect { status, .. } => format!("redirect {}", status.as_u16()),
         Action::Files(files) => format!("files {}", files.dir.display()),
+        Action::Provider(door) => format!("sign-in of {}", door.name),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::auth::certificate::CertificateReader;
 use crate::auth::claims::Rules;
 use crate::auth::flights::Flights;
 use crate::auth::forward::ForwardReader;
-use crate::auth::gateway_session::GatewayReader;
+use crate::auth::gateway_session::{GatewayReader, Reads};
 use crate::auth::jwks::{Jwks, JwksStatus};
 use crate::auth::jwt::{jti_of, signed_part};
 use crate::auth::ledger::TokenMark;
@@ -32,6 +32,7 @@ use crate::config::settings::{
 use crate::policy::denial::{Code, Denial};
 use crate::policy::identity::{Caller, IdentityNames};
 use crate::policy::route::AuthenticatorId;
+use crate::policy::sign_in::HandlerId;
 
 /// Every authenticator of the configuration, ready to ask.
 #[derive(Debug)]
@@ -394,6 +395,27 @@ fn token<'a>(
     Some((reader, same))
 }
 
+/// A reader of the gateway's own sessions.
+fn own_sessions(
+    one: &settings::Authenticator,
+    around: &Surroundings<'_>,
+    (handler, reads): (HandlerId, Reads),
+    cookie: &str,
+    cache: Duration,
+) -> Result<GatewayReader, &'static str> {
+    let own = around.own.ok_or("the store of [session] is not open")?;
+    Ok(GatewayReader {
+        handler,
+        reads,
+        cookie: cookie.into(),
+        sources: [settings::Source::Cookie(cookie.into())],
+        cache,
+        own: Arc::clone(own),
+        authenticator: Arc::clone(&one.name),
+        epoch: next_number(),
+    })
+}
+
 impl Reader {
     fn assemble(
         one: &settings::Authenticator,
@@ -461,14 +483,16 @@ impl Reader {
                 Kind::Session(Box::new(noted(reader, &at, problems)?))
             }
             AuthenticatorKind::GatewaySession(gateway) => {
-                let own = around.own.ok_or("the store of [session] is not open");
-                Kind::Gateway(Box::new(GatewayReader {
-                    settings: gateway.clone(),
-                    sources: [settings::Source::Cookie(gateway.cookie.clone())],
-                    own: Arc::clone(noted(own, &at, problems)?),
-                    authenticator: Arc::clone(&one.name),
-                    epoch: next_number(),
-                }))
+                let (handler, cache) = (gateway.handler, gateway.cache);
+                let reads = Reads::Token(gateway.auth);
+                let reader = own_sessions(one, around, (handler, reads), &gateway.cookie, cache);
+                Kind::Gateway(Box::new(noted(reader, &at, problems)?))
+            }
+            AuthenticatorKind::Oidc(oidc) => {
+                let (handler, cache) = (oidc.handler, oidc.cache);
+                let reads = Reads::Claims(Box::new(oidc.identity.clone()));
+                let reader = own_sessions(one, around, (handler, reads), &oidc.cookie, cache);
+                Kind::Gateway(Box::new(noted(reader, &at, problems)?))
             }
             AuthenticatorKind::Forward(forward) => {
                 let at = format!("{at}.url");

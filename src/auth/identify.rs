@@ -253,7 +253,7 @@ impl Authenticators {
         now: Timestamp,
     ) -> Answer<'a, 'r> {
         let [source] = &gateway.sources;
-        let cookie = &gateway.settings.cookie;
+        let cookie = &gateway.cookie;
         let id = match credential::session_cookie(cookie, request.headers) {
             Ok(None) => return Answer::Absent,
             Ok(Some(cookie)) => GatewayReader::id(cookie),

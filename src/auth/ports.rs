@@ -18,6 +18,7 @@ use crate::auth::revoked::Revoked;
 use crate::clock::Timestamp;
 use crate::config::settings::DirectoryId;
 use crate::policy::denial::Denial;
+use crate::policy::identity::Endings;
 use crate::policy::sign_in::HandlerId;
 use crate::secret::Secret;
 
@@ -76,6 +77,19 @@ pub struct Opened {
     pub ends: Timestamp,
     /// Until when what was found may be reused, at most.
     pub reusable_until: Timestamp,
+    /// What an OpenID provider told, where one signed the user in.
+    pub provided: Option<Box<Provided>>,
+}
+
+/// What an OpenID provider told of the user whom it signed in.
+#[derive(Clone, Debug)]
+pub struct Provided {
+    /// The claims of its ID token, and those of its `UserInfo` endpoint.
+    pub claims: Map<String, Value>,
+    /// The token that the app gets, where it gets one.
+    pub bearer: Option<Secret<String>>,
+    /// Under which names it may say that the sign-in is over.
+    pub endings: Endings,
 }
 
 /// What comes of opening a session, some time later.

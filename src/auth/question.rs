@@ -15,7 +15,7 @@ use crate::auth::shown::Shown;
 use crate::auth::verdicts::{VerdictKey, Verdicts};
 use crate::clock::Timestamp;
 use crate::policy::denial::{Code, Denial};
-use crate::policy::identity::{Bond, Caller, Identity, IdentityNames};
+use crate::policy::identity::{Bond, Caller, Endings, Identity, IdentityNames};
 
 /// Taken off the first moment at which a verdict holds: workers read the clock apart.
 const SLACK: Duration = Duration::from_secs(1);
@@ -38,6 +38,17 @@ pub(crate) struct Learned {
     pub(crate) until: Timestamp,
 }
 
+/// What may be known of a caller beside the identity.
+#[derive(Debug, Default)]
+pub(crate) struct Known<'a> {
+    /// What let it in, where that can be revoked.
+    pub(crate) bond: Option<Bond>,
+    /// The bearer token that its app gets.
+    pub(crate) bearer: Option<&'a str>,
+    /// Under which names others may end its sign-in.
+    pub(crate) endings: Option<Endings>,
+}
+
 impl Learned {
     /// Keeps a verdict and makes its caller.
     pub(crate) fn keep(
@@ -46,21 +57,21 @@ impl Learned {
         names: &IdentityNames,
         verdicts: &Verdicts,
     ) -> Arc<Caller> {
-        self.keep_bound(identity, (None, None), names, verdicts)
+        self.keep_bound(identity, Known::default(), names, verdicts)
     }
 
-    /// The same for a caller who was let in by what can be revoked, and whose app may get a bearer
-    /// token in its place.
+    /// The same for a caller of whom more is known.
     pub(crate) fn keep_bound(
         &self,
         identity: Identity,
-        (bond, bearer): (Option<Bond>, Option<&str>),
+        known: Known<'_>,
         names: &IdentityNames,
         verdicts: &Verdicts,
     ) -> Arc<Caller> {
-        let bytes = CALLER + 2 * weight_of(&identity) + bearer.map_or(0, str::len);
-        let caller = names.introduce(identity).bound(bond);
-        let caller = Arc::new(match bearer {
+        let bytes = CALLER + 2 * weight_of(&identity) + known.bearer.map_or(0, str::len);
+        let caller = names.introduce(identity).bound(known.bond);
+        let caller = caller.ended_by(known.endings);
+        let caller = Arc::new(match known.bearer {
             Some(token) => caller.bearing(token),
             None => caller,
         });
@@ -118,7 +129,10 @@ impl Question {
         let until = identity.expires_at.map_or(until, |end| end.min(until));
         let whole = people::joined(identity, &user);
         let learned = self.learned(until);
-        let known = (caller.bond(), None);
+        let known = Known {
+            bond: caller.bond(),
+            ..Known::default()
+        };
         Ok(learned.keep_bound(whole, known, &self.names, &self.verdicts))
     }
 

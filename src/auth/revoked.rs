@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
@@ -16,7 +19,7 @@ use crate::auth::ledger::{Revocation, Revoked as What, SessionKey, TokenMark};
 use crate::auth::verdicts::next_number;
 use crate::auth::watch::{Watch, Watchers};
 use crate::clock::Timestamp;
-use crate::policy::identity::{Bond, Caller, Issue};
+use crate::policy::identity::{Bond, Caller, Endings, Issue};
 
 /// Most revocations that are remembered: about 100 MB. While more are due no revocable token passes.
 const MOST: usize = 1_000_000;
@@ -93,7 +96,12 @@ impl Revoked {
             What::Token(mark) => self.take_token(*mark, until),
             What::User { user, before } => {
                 let issued = *before;
-                self.take_user(user, Before { issued, until })
+                let is_news = self.take_user(user, Before { issued, until });
+                // Which sessions that is nobody knows before they are asked for.
+                if is_news && is_ending(user) {
+                    self.ask_anew();
+                }
+                is_news
             }
         };
         if is_news {
@@ -206,6 +214,15 @@ impl Revoked {
         !self.sessions.is_empty() && self.sessions.contains_key(&key)
     }
 
+    /// Whether others have said that a sign-in is over, under any of its names.
+    pub fn ends(&self, endings: &Endings) -> bool {
+        let is_over = |name: &str| {
+            let before = self.users.get(name);
+            before.is_some_and(|before| endings.began < before.issued)
+        };
+        endings.names.iter().any(|name| is_over(name))
+    }
+
     /// How the token of a caller stands, also where the gateway's own session holds it.
     pub fn standing(&self, caller: &Caller) -> Standing {
         let Some(token) = caller.bond().and_then(Bond::token) else {
@@ -241,6 +258,7 @@ impl Revoked {
         };
         // Also while not all is known: what is known by now is told to nobody again.
         let is_revoked = |token| self.is_revoked(caller, token);
+        let has_ended = has_ended || caller.endings().is_some_and(|one| self.ends(one));
         if has_ended || bond.token().is_some_and(is_revoked) {
             watch.tell();
         }
@@ -251,6 +269,26 @@ impl Revoked {
     pub(crate) fn turn(&self) -> u64 {
         self.turn.load(Ordering::Acquire)
     }
+}
+
+/// What the names begin with under which a provider ends sign-ins. They stand among those of users:
+/// an end of all that began before is what both are.
+const ENDING: &str = "oidc:";
+
+/// The name of a provider's session or user, of which nothing can be read.
+#[must_use]
+pub fn ending(parts: &[&str]) -> Box<str> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        // The length before each part: "a" and "bc" are not "ab" and "c".
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    format!("{ENDING}{}", BASE64.encode(hash.finish())).into()
+}
+
+fn is_ending(name: &str) -> bool {
+    name.len() == ENDING.len() + 43 && name.starts_with(ENDING)
 }
 
 #[cfg(test)]

@@ -141,6 +141,7 @@ impl SessionReader {
             | AuthenticatorKind::Basic(_)
             | AuthenticatorKind::ClientCertificate(_)
             | AuthenticatorKind::GatewaySession(_)
+            | AuthenticatorKind::Oidc(_)
             | AuthenticatorKind::Forward(_) => return Err("is no session cookie"),
         };
         let remember = login.remember.as_ref();

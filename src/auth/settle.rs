@@ -7,6 +7,7 @@ use crate::auth::answer::{Answer, Pending, checked_token, concluded, held};
 use crate::auth::ask::Carried;
 use crate::auth::attempt::Request;
 use crate::auth::authenticators::{Authenticators, Kind, Reader};
+use crate::auth::gateway_session::Reads;
 use crate::auth::question::Question;
 use crate::auth::verdicts::VerdictKey;
 use crate::clock::Timestamp;
@@ -68,8 +69,9 @@ impl Authenticators {
                 return concluded(looked_up.await, source);
             }
             (Kind::Gateway(gateway), Pending::Own { source, id, key }) => {
-                let Some(jwt) = self.readers().get(gateway.settings.auth.0).cloned() else {
-                    return Answer::Absent;
+                let jwt = match &gateway.reads {
+                    Reads::Token(id) => self.readers().get(id.0).cloned(),
+                    Reads::Claims(_) => None,
                 };
                 let question = self.question(reader, key, now);
                 let carried = Carried::credentials(request);

@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use futures_util::task::AtomicWaker;
 
 use crate::auth::ledger::{Revoked as What, SessionKey, TokenMark};
-use crate::policy::identity::{Bond, Caller};
+use crate::policy::identity::{Bond, Caller, Endings};
 
 /// Most who may be told; far more than connections are open. Over it whoever comes is told at once.
 const MOST: usize = 1_048_576;
@@ -26,6 +26,7 @@ pub(crate) struct Watchers {
 struct Listed {
     bond: Bond,
     user: Box<str>,
+    endings: Option<Endings>,
     told: Arc<Told>,
 }
 
@@ -66,6 +67,7 @@ impl Watchers {
         let listed = Listed {
             bond,
             user: caller.identity().user.as_str().into(),
+            endings: caller.endings().cloned(),
             told: Arc::clone(&watch.told),
         };
         self.listed.insert(watch.number, listed);
@@ -98,9 +100,13 @@ impl Listed {
             (What::User { user, before }, _, Some(token)) => {
                 *user == self.user && token.issued < *before
             }
-            // The sessions of a user end one by one, too.
-            (What::Session(_), Bond::Token(_), _)
-            | (What::Token(_) | What::User { .. }, _, None) => false,
+            (What::User { user, before }, Bond::Session { .. }, None) => {
+                // The sessions of a user end one by one, too; a provider ends its sign-ins by name.
+                let endings = self.endings.as_ref();
+                endings.is_some_and(|one| one.names.contains(user) && one.began < *before)
+            }
+            (What::Session(_) | What::User { .. }, Bond::Token(_), _)
+            | (What::Token(_), _, None) => false,
         }
     }
 }

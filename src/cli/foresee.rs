@@ -149,6 +149,11 @@ fn act(
             let words = format!("a file below {}", files.dir.display());
             Ok(answer(gate, ask, route, None, HeaderMap::new(), words))
         }
+        Action::Provider(door) => {
+            let step = door.step.segment();
+            let words = format!("the step {step} of the sign-in of {}", door.name);
+            Ok(answer(gate, ask, route, None, HeaderMap::new(), words))
+        }
     }
 }
 

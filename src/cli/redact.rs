@@ -46,7 +46,8 @@ impl Redact {
                 | AuthenticatorKind::DjangoSession(_)
                 | AuthenticatorKind::FlaskSession(_)
                 | AuthenticatorKind::FlaskCookie(_)
-                | AuthenticatorKind::GatewaySession(_) => continue,
+                | AuthenticatorKind::GatewaySession(_)
+                | AuthenticatorKind::Oidc(_) => continue,
             };
             for source in sources {
                 match source {

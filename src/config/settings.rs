@@ -11,6 +11,7 @@ use http::HeaderName;
 use crate::secret::Secret;
 
 mod auth;
+mod oidc;
 mod redis_home;
 mod sessions;
 mod signin;
@@ -20,6 +21,7 @@ pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,
 };
+pub use oidc::{ForwardedToken, Oidc};
 pub use redis_home::{BadRedisHome, REDIS_HOMES, RedisHome, RedisLogin, RedisNode, RedisPlace};
 pub use sessions::{
     Database, DatabaseKind, Directory, DirectoryId, DirectoryKind, DirectoryRoles, DjangoBackend,

@@ -75,6 +75,11 @@ impl Visit<'_> {
                 Ok(answer)
             }
             Action::Files(files) => files::serve(files, path, &method, &headers).await,
+            Action::Provider(door) => {
+                let request = (method, uri, headers);
+                // Kept apart: what it waits for would make every request's future larger.
+                Box::pin(self.provider((route, door), judged, request, incoming)).await
+            }
             Action::Forward(forward) => {
                 self.forward(
                     route,
@@ -149,7 +154,7 @@ impl Visit<'_> {
     }
 
     /// The client's body on its way to an app, and what holds it back until the app asks for it.
-    fn body(
+    pub(super) fn body(
         &mut self,
         route: &Route,
         headers: &HeaderMap,

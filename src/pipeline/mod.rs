@@ -9,6 +9,7 @@ mod inbound;
 pub mod judge;
 mod limits;
 mod look;
+mod provider;
 mod report;
 pub(crate) mod respond;
 pub mod sealing;

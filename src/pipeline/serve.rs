@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
 
 use super::arrival::Arrival;
@@ -90,6 +91,10 @@ pub(super) struct Visit<'a> {
     pub(super) progress: Option<Arc<Progress>>,
     /// What the connection becomes with the answer.
     pub(super) becomes: Option<Box<Becomes>>,
+    /// What sends a browser to sign in, in the place of a refusal.
+    invited: Option<Box<Response<Body>>>,
+    /// Lines that set and take away the gateway's own cookies.
+    pub(super) cookies: Vec<HeaderValue>,
     /// Whether the answer is a preflight's, whose cross-origin headers the rule made whole.
     preflighted: bool,
     pub(super) interim: Option<PassInterim<'a>>,
@@ -140,7 +145,10 @@ pub async fn serve(
             came: Some(visit.times.started()),
         };
         match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
-            Err(denial) => Err(denial),
+            Err(denial) => {
+                let request = (&method, &uri, &headers);
+                Err(visit.or_sign_in(denial, &judged, request, &look).await)
+            }
             Ok(Verdict::Preflight(answer)) => {
                 visit.preflighted = true;
                 Ok(allowed(answer))
@@ -153,20 +161,11 @@ pub async fn serve(
         }
     };
     visitor.remember(known.as_ref(), judged.client.as_ref());
-    let route = judged.route.as_deref();
     let (mut answer, denial) = match outcome {
         Ok(answer) => (answer, None),
         Err(denial) => {
-            let answer = if let Some((answer, closed)) =
-                socket::refuse(&denial, &judged, look.origin.is_some())
-            {
-                visit.becomes = Some(Box::new(closed));
-                answer
-            } else {
-                let id = visit.request_id.to_str().unwrap_or_default();
-                let page = look.is_page_load();
-                respond::refuse(&denial, id, (&kept_method, &uri), page, route)
-            };
+            let request = (&kept_method, &uri);
+            let answer = visit.refusal(&denial, &judged, request, &look);
             (answer, Some(denial))
         }
     };
@@ -223,19 +222,67 @@ impl<'a> Visit<'a> {
             retries: 0,
             progress: None,
             becomes: None,
+            invited: None,
+            cookies: Vec::new(),
             preflighted: false,
             interim,
         }
     }
 
+    /// Where a browser loads a page that needs a sign-in at a provider, makes the answer ready that
+    /// sends it there. The refusal stays what it is, but where there is no such answer now.
+    async fn or_sign_in(
+        &mut self,
+        denial: Denial,
+        judged: &Judged<'_>,
+        request: (&Method, &http::Uri, &HeaderMap),
+        look: &Look,
+    ) -> Denial {
+        if denial.status() != StatusCode::UNAUTHORIZED || !look.is_page_load() {
+            return denial;
+        }
+        // Kept apart: what it waits for would make every request's future larger.
+        match Box::pin(self.invite(&denial, judged, request)).await {
+            Some(Ok(answer)) => {
+                self.invited = Some(Box::new(answer));
+                denial
+            }
+            Some(Err(unavailable)) => unavailable,
+            None => denial,
+        }
+    }
+
+    /// The answer to a refused request.
+    fn refusal(
+        &mut self,
+        denial: &Denial,
+        judged: &Judged<'_>,
+        request: (&Method, &http::Uri),
+        look: &Look,
+    ) -> Response<Body> {
+        if let Some((answer, closed)) = socket::refuse(denial, judged, look.origin.is_some()) {
+            self.becomes = Some(Box::new(closed));
+            return answer;
+        }
+        if let Some(answer) = self.invited.take() {
+            return *answer;
+        }
+        let id = self.request_id.to_str().unwrap_or_default();
+        let (page, route) = (look.is_page_load(), judged.route.as_deref());
+        respond::refuse(denial, id, request, page, route)
+    }
+
     /// What every answer gets, whoever made it.
     fn finish(
-        &self,
+        &mut self,
         answer: &mut Response<Body>,
         judged: &Judged<'_>,
         origin: Option<&HeaderValue>,
     ) {
         let headers = answer.headers_mut();
+        for line in self.cookies.drain(..) {
+            headers.append(SET_COOKIE, line);
+        }
         if let Some(standing) = &judged.standing {
             standing.tell(headers);
         }

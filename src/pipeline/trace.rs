@@ -128,6 +128,7 @@ fn told_route(gate: &Snapshot, route: &Route) -> String {
         Action::Respond { status, .. } => format!("respond {}", status.as_u16()),
         Action::Redirect { status, .. } => format!("redirect {}", status.as_u16()),
         Action::Files(files) => format!("files {}", files.dir.display()),
+        Action::Provider(door) => format!("sign-in of {}", door.name),
     };
     format!("{} → {target}", route.label)
 }

@@ -32,11 +32,47 @@ pub fn take_cookie(headers: &mut HeaderMap, name: &str) -> Option<Box<str>> {
     Some(value)
 }
 
+/// Takes all cookies out whose names begin so; every other pair stays as it was.
+pub fn drop_cookies(headers: &mut HeaderMap, prefix: &str) {
+    let Some(line) = headers.get(COOKIE).map(HeaderValue::as_bytes) else {
+        return;
+    };
+    if memchr::memmem::find(line, prefix.as_bytes()).is_none() {
+        return;
+    }
+    let kept = line
+        .split(|byte| *byte == b';')
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.starts_with(prefix.as_bytes()));
+    let rest = kept.collect::<Vec<_>>().join(&b"; "[..]);
+    match HeaderValue::from_bytes(&rest) {
+        Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
+        Ok(_) | Err(_) => drop(headers.remove(COOKIE)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const STICKY: &str = "portcullis-server";
+
+    #[test]
+    fn cookies_of_a_family_do_not_reach_the_app_and_others_stay() {
+        let kept = |line: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_static(line));
+            drop_cookies(&mut headers, "__Host-x-");
+            let rest = headers.get(COOKIE);
+            rest.map(|rest| rest.to_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            kept("a=1; __Host-x-b=2;__Host-x-c=3; d=4").as_deref(),
+            Some("a=1; d=4")
+        );
+        assert_eq!(kept("a=__Host-x-b=2").as_deref(), Some("a=__Host-x-b=2"));
+        assert_eq!(kept("__Host-x-b=2"), None);
+    }
 
     #[test]
     fn the_gateways_own_cookie_does_not_reach_the_app() {

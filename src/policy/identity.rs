@@ -163,6 +163,7 @@ impl IdentityNames {
             identity,
             headers: headers.into_boxed_slice(),
             bond: None,
+            endings: None,
         }
     }
 }
@@ -173,6 +174,16 @@ pub struct Caller {
     identity: Identity,
     headers: Box<[(HeaderName, HeaderValue)]>,
     bond: Option<Bond>,
+    endings: Option<Endings>,
+}
+
+/// Under which names others may say that a sign-in is over: all of a name that began before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endings {
+    /// The names, each a hash.
+    pub names: Vec<Box<str>>,
+    /// When the sign-in began.
+    pub began: Timestamp,
 }
 
 /// What let a caller in, where that can be revoked: by its hash, and never itself.
@@ -237,6 +248,19 @@ impl Caller {
     pub fn bound(mut self, bond: Option<Bond>) -> Self {
         self.bond = bond;
         self
+    }
+
+    /// The same, whose sign-in others may end.
+    #[must_use]
+    pub fn ended_by(mut self, endings: Option<Endings>) -> Self {
+        self.endings = endings;
+        self
+    }
+
+    /// Under which names others may end the sign-in.
+    #[must_use]
+    pub const fn endings(&self) -> Option<&Endings> {
+        self.endings.as_ref()
     }
 
     /// What let the caller in, where that can be revoked.

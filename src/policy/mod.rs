@@ -21,6 +21,7 @@ pub mod path;
 pub mod pattern;
 pub mod requirement;
 mod reserved;
+pub mod return_path;
 pub mod route;
 pub mod routes;
 pub mod security_headers;

@@ -12,7 +12,7 @@ use crate::policy::host::HostPattern;
 use crate::policy::limit::LimitId;
 use crate::policy::path::PathPattern;
 use crate::policy::requirement::Requirement;
-use crate::policy::sign_in::SignInPaths;
+use crate::policy::sign_in::{HandlerId, ProviderDoor, SignInPaths};
 use crate::policy::websocket::close::Refuse;
 
 /// The place of a route in the configuration, from 0.
@@ -87,6 +87,20 @@ pub enum Action {
     },
     /// It is answered from a folder.
     Files(Files),
+    /// It is a step of signing in at an OpenID provider, or out.
+    Provider(ProviderDoor),
+}
+
+impl Action {
+    /// The step of a sign-in at a provider, where it is one.
+    #[must_use]
+    pub const fn provider(&self) -> Option<&ProviderDoor> {
+        if let Self::Provider(door) = self {
+            Some(door)
+        } else {
+            None
+        }
+    }
 }
 
 /// Where a request is forwarded and how its path is changed.
@@ -124,6 +138,8 @@ pub enum Unauthenticated {
     Status,
     /// 303 to a page of the same site, for page loads only.
     Redirect(Template),
+    /// To the sign-in at an OpenID provider, for page loads only.
+    SignIn(HandlerId),
 }
 
 /// Text with `{uri}` and `{path}` in it, cut up beforehand.

@@ -3,6 +3,8 @@
 //! The path is that which the app sees, in any spelling: servers decode what is percent-encoded
 //! before they look for a view. A request that is none of these is an ordinary one.
 
+use std::sync::Arc;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
 
@@ -51,6 +53,61 @@ impl SignInPaths {
         }
         let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
         (changes && is(&self.logout)).then_some(SignInStep::Logout)
+    }
+}
+
+/// A step of signing in at an OpenID provider, each at a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderStep {
+    /// To the provider.
+    Login,
+    /// Back from it, with what it says.
+    Callback,
+    /// Out, here and at the provider.
+    Logout,
+    /// The provider itself says that someone signed out (OpenID Connect Back-Channel Logout 1.0).
+    BackChannelLogout,
+}
+
+/// The path of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderDoor {
+    /// Whose sign-in it is.
+    pub handler: HandlerId,
+    /// Which step.
+    pub step: ProviderStep,
+    /// `auth.NAME`, for people.
+    pub name: Arc<str>,
+}
+
+impl ProviderStep {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Login,
+        Self::Callback,
+        Self::Logout,
+        Self::BackChannelLogout,
+    ];
+
+    /// The last segment of its path.
+    #[must_use]
+    pub const fn segment(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Callback => "callback",
+            Self::Logout => "logout",
+            Self::BackChannelLogout => "back-channel-logout",
+        }
+    }
+
+    /// The methods that it takes. `GET` includes `HEAD`.
+    #[must_use]
+    pub fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Login | Self::Callback => &[Method::GET],
+            Self::Logout => &[Method::GET, Method::POST],
+            Self::BackChannelLogout => &[Method::POST],
+        }
     }
 }
 

@@ -206,6 +206,7 @@ impl Reloader {
         let gate = self.gateway.snapshot();
         tokio::spawn(Arc::clone(&gate.authenticators).keep_fresh(cancel.clone()));
         if let Some(sign_in) = gate.sign_in.clone() {
+            tokio::spawn(sign_in.clone().keep_fresh(cancel.clone()));
             tokio::spawn(sign_in.follow(cancel.clone()));
         }
         tokio::spawn(Arc::clone(&gate).check_servers(cancel.clone()));

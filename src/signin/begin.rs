@@ -46,7 +46,7 @@ impl SignIn {
         let sealed = seal(&id, Generation::FIRST, tokens.to_bytes().expose());
         let session = Session::begin(Start {
             user: &identity.user,
-            handler: &made_by.settings.name,
+            handler: made_by.name(),
             client,
             now,
             lifetime: inner.sessions.lifetime,

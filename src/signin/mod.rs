@@ -1,7 +1,7 @@
 //! The gateway's own sessions: begun when an app signs someone in, renewed while they last, ended.
 //!
 //! The tokens that the app issues are kept in the session, sealed under the cookie's value, and
-//! never reach a page's JavaScript. This room knows when a session begins, what renews it and what
+//! never reach a page's JavaScript; so are those of an OpenID provider. This room knows when a session begins, what renews it and what
 //! ends it; where it is kept is the ledger's affair, how an app is called is the [`App`]'s.
 //!
 //! Nothing here brings back a session that ended: a renewal replaces what is stored only where it
@@ -14,6 +14,7 @@ mod counts;
 mod cut;
 mod end;
 mod follow;
+pub mod oidc;
 mod open;
 mod refusal;
 mod renew;
@@ -24,9 +25,12 @@ mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use app::{App, AppError, Errand, MOST_ANSWER, Post, Reply};
@@ -34,17 +38,18 @@ pub use counts::{Counts, Tallied};
 pub(crate) use cut::look_like_jwts;
 pub use cut::{Cut, NoTokens};
 pub use end::Departed;
+use oidc::Provider;
 pub(crate) use refusal::useless;
 pub use revoke::{NotRevoked, Revoking};
 pub use tokens::Tokens;
 
-use crate::auth::Watch;
 use crate::auth::flights::Flights;
 use crate::auth::ledger::{SessionId, SessionKey, SharedLedger};
 use crate::auth::ports::{Asked, Opening, OwnSessions};
 use crate::auth::revoked::Revoked;
+use crate::auth::{JwksStatus, Watch};
 use crate::clock::Timestamp;
-use crate::config::settings::{GatewaySessions, Settings, TokenHandler};
+use crate::config::settings::{Authenticator, GatewaySessions, Settings, TokenHandler};
 use crate::policy::denial::Denial;
 use crate::policy::identity::Caller;
 use crate::policy::sign_in::HandlerId;
@@ -53,6 +58,8 @@ use crate::policy::sign_in::HandlerId;
 const RENEWALS: usize = 4_096;
 /// Calls to apps under way at a time.
 const CALLS: usize = 256;
+/// Sign-ins at providers that are being ended at a time.
+const SIGN_INS: usize = 256;
 
 /// Whether a renewal is waited for, and of which session it is.
 type RenewalKey = (SessionKey, bool);
@@ -80,15 +87,69 @@ struct Kept {
     cursor: Arc<AtomicU64>,
     renewals: Arc<Flights<RenewalKey, Result<(), Denial>>>,
     calls: Arc<Semaphore>,
+    sign_ins: Arc<Semaphore>,
     tasks: TaskTracker,
     counts: Arc<Counts>,
 }
 
-/// A token handler and the app that it is for.
+/// What makes sessions.
 #[derive(Debug)]
-struct Handler {
-    settings: TokenHandler,
-    app: Arc<dyn App>,
+enum Handler {
+    /// A token handler and the app that it is for.
+    App {
+        settings: TokenHandler,
+        app: Arc<dyn App>,
+    },
+    /// An OpenID provider.
+    Provider(Arc<Provider>),
+}
+
+impl Handler {
+    /// What stands in the sessions that it makes.
+    fn name(&self) -> &str {
+        match self {
+            Self::App { settings, .. } => &settings.name,
+            Self::Provider(provider) => &provider.settings.name,
+        }
+    }
+
+    /// The table of the configuration.
+    fn table(&self) -> String {
+        match self {
+            Self::App { settings, .. } => format!("token_handler.{}", settings.name),
+            Self::Provider(provider) => provider.settings.name.to_string(),
+        }
+    }
+
+    fn app(&self) -> Option<(&TokenHandler, &Arc<dyn App>)> {
+        match self {
+            Self::App { settings, app } => Some((settings, app)),
+            Self::Provider(_) => None,
+        }
+    }
+
+    fn provider(&self) -> Option<&Provider> {
+        match self {
+            Self::App { .. } => None,
+            Self::Provider(provider) => Some(provider),
+        }
+    }
+
+    /// How long before its end an access token is renewed.
+    fn refresh_before(&self) -> Duration {
+        match self {
+            Self::App { settings, .. } => settings.refresh_before,
+            Self::Provider(provider) => provider.settings.refresh_before,
+        }
+    }
+
+    /// Whether there is a way to renew an access token, given a refresh token.
+    fn renews(&self) -> bool {
+        match self {
+            Self::App { settings, .. } => settings.refresh.is_some(),
+            Self::Provider(_) => true,
+        }
+    }
 }
 
 impl SignIn {
@@ -104,7 +165,7 @@ impl SignIn {
         let sessions = settings.sessions.clone()?;
         let handlers = settings.token_handlers.iter().map(|handler| {
             let app = app(handler)?;
-            Some(Handler {
+            Some(Handler::App {
                 settings: handler.clone(),
                 app,
             })
@@ -119,7 +180,9 @@ impl SignIn {
         Some(Self(Arc::new(Inner {
             ledger: Arc::clone(ledger),
             sessions,
-            handlers: handlers.collect::<Option<_>>()?,
+            handlers: handlers
+                .chain(providers(settings, before.map(|before| &**before)))
+                .collect::<Option<_>>()?,
             runtime,
             only_looks: AtomicBool::new(false),
             kept,
@@ -135,10 +198,30 @@ impl SignIn {
         }
     }
 
-    /// A handler's settings.
+    /// A token handler's settings.
     #[must_use]
     pub fn handler(&self, id: HandlerId) -> Option<&TokenHandler> {
-        self.0.handlers.get(id.0).map(|handler| &handler.settings)
+        let handler = self.0.handlers.get(id.0)?;
+        handler.app().map(|(settings, _)| settings)
+    }
+
+    /// Keeps the providers' keys and addresses fresh until cancelled. Without it nobody signs in at
+    /// one.
+    pub async fn keep_fresh(self, cancel: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for provider in self.0.providers() {
+            let issuer = Arc::clone(&provider.issuer);
+            tasks.spawn(issuer.keep_fresh(cancel.clone()));
+        }
+        drop(self);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// How the providers' keys stand.
+    #[must_use]
+    pub fn jwks(&self) -> Vec<JwksStatus> {
+        let providers = self.0.providers();
+        providers.map(|provider| provider.issuer.status()).collect()
     }
 
     /// The name of the cookie.
@@ -187,6 +270,27 @@ impl SignIn {
     }
 }
 
+impl Inner {
+    fn providers(&self) -> impl Iterator<Item = &Provider> {
+        self.handlers.iter().filter_map(Handler::provider)
+    }
+}
+
+/// The providers of a configuration, in the order of their places; what was known of one goes on.
+fn providers<'a>(
+    settings: &'a Settings,
+    before: Option<&'a Inner>,
+) -> impl Iterator<Item = Option<Handler>> + 'a {
+    let all = settings.authenticators.iter();
+    let providers = all.filter_map(Authenticator::provider);
+    providers.map(move |settings| {
+        let mut known = before.into_iter().flat_map(Inner::providers);
+        let known = known.find(|known| known.settings.name == settings.name);
+        let provider = Provider::new(settings, known)?;
+        Some(Handler::Provider(Arc::new(provider)))
+    })
+}
+
 impl OwnSessions for SignIn {
     fn open(&self, handler: HandlerId, id: SessionId, asked: Asked, now: Timestamp) -> Opening {
         let inner = Arc::clone(&self.0);
@@ -205,6 +309,7 @@ impl Kept {
             cursor: Arc::default(),
             renewals: Arc::new(Flights::new(RENEWALS)),
             calls: Arc::new(Semaphore::new(CALLS)),
+            sign_ins: Arc::new(Semaphore::new(SIGN_INS)),
             tasks: TaskTracker::new(),
             counts,
         }

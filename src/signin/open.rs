@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::tokens::Tokens;
-use super::{Inner, refusal};
+use super::{Handler, Inner, oidc, refusal};
 use crate::auth::ledger::{Session, SessionId, open};
-use crate::auth::ports::{Asked, Opened};
+use crate::auth::ports::{Asked, Opened, Provided};
 use crate::auth::words::unavailable;
 use crate::clock::Timestamp;
 use crate::policy::denial::Denial;
+use crate::policy::identity::Endings;
 use crate::policy::sign_in::HandlerId;
 
 /// How long an access token is used on while its renewal is under way or has failed, before the
@@ -27,6 +28,9 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Opened, Denial> {
         let (session, tokens) = self.load(handler, id, now).await?;
+        let ours = self.handlers.get(handler.0);
+        let opened = |session, tokens, until| opened(ours, session, tokens, until);
+        self.check_endings(ours, &session, &tokens, id, now).await?;
         let only_looks = self.only_looks.load(Ordering::Acquire);
         if only_looks {
             if tokens.are_good(now) {
@@ -84,10 +88,14 @@ impl Inner {
             ));
         }
         let ours = self.handlers.get(handler.0);
-        if ours.is_none_or(|ours| *ours.settings.name != *session.handler()) {
+        if ours.is_none_or(|ours| *ours.name() != *session.handler()) {
+            let made_by = self
+                .handlers
+                .iter()
+                .find(|one| *one.name() == *session.handler());
+            let made_by = made_by.map_or_else(|| session.handler().to_owned(), Handler::table);
             return Err(refusal::unknown(format!(
-                "a session that [token_handler.{}] made; this authenticator reads those of another",
-                session.handler()
+                "a session that [{made_by}] made; this authenticator reads those of another"
             )));
         }
         let opened = open(id, session.generation(), session.sealed());
@@ -114,19 +122,75 @@ impl Inner {
 
     fn refresh_before(&self, handler: HandlerId) -> Duration {
         let handler = self.handlers.get(handler.0);
-        handler.map_or(Duration::ZERO, |one| one.settings.refresh_before)
+        handler.map_or(Duration::ZERO, Handler::refresh_before)
     }
 
     fn can_renew(&self, handler: HandlerId, tokens: &Tokens) -> bool {
         let handler = self.handlers.get(handler.0);
-        handler.is_some_and(|one| one.settings.refresh.is_some()) && tokens.refresh.is_some()
+        handler.is_some_and(Handler::renews) && tokens.refresh.is_some()
+    }
+
+    /// Refuses a session whose provider has said that it is over, and ends it here.
+    async fn check_endings(
+        &self,
+        handler: Option<&Handler>,
+        session: &Session,
+        tokens: &Tokens,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
+        let Some(endings) = endings(handler, session, tokens) else {
+            return Ok(());
+        };
+        let revoked = &self.kept.revoked;
+        if !revoked.is_known() {
+            return Err(refusal::unavailable(
+                "what providers have ended was not read yet from the store of [session]",
+            ));
+        }
+        if !revoked.ends(&endings) {
+            return Ok(());
+        }
+        if !self.only_looks.load(Ordering::Acquire) {
+            let ended = self.end_known(id.key(), now).await;
+            ended.map_err(|error| unavailable(&error))?;
+        }
+        Err(refusal::unknown(
+            "the provider has said that the user signed out there",
+        ))
     }
 }
 
-fn opened(session: &Session, tokens: Tokens, until: Timestamp) -> Opened {
+/// Under which names an OpenID provider may end a session.
+fn endings(handler: Option<&Handler>, session: &Session, tokens: &Tokens) -> Option<Endings> {
+    let provider = handler?.provider()?;
+    let claims = tokens.claims();
+    Some(oidc::endings(
+        &provider.settings,
+        &claims,
+        session.created(),
+    ))
+}
+
+fn opened(
+    handler: Option<&Handler>,
+    session: &Session,
+    tokens: Tokens,
+    until: Timestamp,
+) -> Opened {
+    let endings = endings(handler, session, &tokens);
+    let maker = handler.and_then(Handler::provider);
+    let provided = maker.zip(endings).map(|(maker, endings)| {
+        Box::new(Provided {
+            claims: tokens.claims(),
+            bearer: tokens.forwarded(maker.settings.forward_token),
+            endings,
+        })
+    });
     Opened {
         access: tokens.access,
         ends: session.expires(),
         reusable_until: until.min(session.ends()),
+        provided,
     }
 }

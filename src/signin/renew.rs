@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::oidc::NotRenewed;
 use super::tokens::Tokens;
-use super::{Inner, Post, Reply, cut, refusal};
+use super::{App, Handler, Inner, Post, Reply, cut, refusal};
 use crate::auth::ledger::{Change, Generation, Lease, Session, SessionId, holder, seal};
 use crate::auth::ports::Asked;
 use crate::auth::words::{quoted, unavailable};
@@ -158,11 +159,11 @@ impl Renewal {
             // Another gateway's renewal ended just before the lease was given.
             return Ok(());
         }
-        let Some(handler) = self.inner.handlers.get(self.handler.0) else {
-            return Err(refusal::unavailable("the token handler is not there"));
-        };
-        let settings = &handler.settings;
-        let (Some(path), Some(refresh)) = (&settings.refresh, &tokens.refresh) else {
+        let handler = self.inner.handlers.get(self.handler.0);
+        let handler =
+            handler.ok_or_else(|| refusal::unavailable("the token handler is not there"))?;
+        let refresh = tokens.refresh.as_ref().filter(|_| handler.renews());
+        let Some(refresh) = refresh else {
             return Err(self.over("its access token is over and nothing renews it: no refresh token, or no `refresh` in the token handler").await);
         };
         // The lease goes on meanwhile: nobody may call without it.
@@ -170,44 +171,60 @@ impl Renewal {
         let turn = turn.map_err(|_elapsed| {
             refusal::unavailable("too many sessions are being renewed: no turn came in time")
         })?;
-        let reply = handler
-            .app
-            .post(post(settings, path, refresh, &self.asked))
-            .await;
+        let renewed = match handler {
+            Handler::App { settings, app } => self.by_app((settings, app), &tokens, refresh).await,
+            Handler::Provider(provider) => provider.renew(&tokens, refresh).await,
+        };
         drop(turn);
+        let words = match renewed {
+            Ok(renewed) => return self.store(&session, &renewed).await,
+            Err(NotRenewed::Failed(denial)) => return Err(denial),
+            Err(NotRenewed::Over(words)) => words,
+        };
+        let (session, _) = self.load().await?;
+        if session.generation() != self.from {
+            // The lease was lost, and another gateway used the refresh token before.
+            return Ok(());
+        }
+        self.inner.kept.counts.refused();
+        let words = format!("the token was not renewed: {words}");
+        Err(self.over(words).await)
+    }
+
+    /// Has an app renew its token.
+    async fn by_app(
+        &self,
+        (settings, app): (&TokenHandler, &Arc<dyn App>),
+        tokens: &Tokens,
+        refresh: &Secret<String>,
+    ) -> Result<Tokens, NotRenewed> {
+        let failed = |note: String| NotRenewed::Failed(refusal::unavailable(note));
+        let path = settings.refresh.as_deref().unwrap_or_default();
+        let reply = app.post(post(settings, path, refresh, &self.asked)).await;
         let reply = reply.map_err(|error| {
-            refusal::unavailable(format!(
+            failed(format!(
                 "the app did not renew the session's token: {error}"
             ))
         })?;
         if refuses(&reply) {
-            let (session, _) = self.load().await?;
-            if session.generation() != self.from {
-                // The lease was lost, and another gateway used the refresh token before.
-                return Ok(());
-            }
-            self.inner.kept.counts.refused();
-            let words = format!(
-                "the app refused to renew the token: {} {}",
+            return Err(NotRenewed::Over(format!(
+                "the app answered {} {}",
                 reply.status.as_u16(),
                 words_of(&reply, [&tokens.access, refresh])
-            );
-            return Err(self.over(words).await);
+            )));
         }
         if !reply.status.is_success() {
-            return Err(refusal::unavailable(format!(
+            return Err(failed(format!(
                 "the app answered the renewal at {path} with {}",
                 reply.status.as_u16()
             )));
         }
         let found = cut::find(&reply.body, settings);
-        let found = found.map_err(|why| refusal::unavailable(format!("the app's renewal: {why}")));
-        let (access, refresh) = found?;
+        let (access, refresh) = found.map_err(|why| failed(format!("the app's renewal: {why}")))?;
         let renewed = tokens.renewed(access, refresh, clock::now());
-        let renewed = renewed.ok_or_else(|| {
-            refusal::unavailable("the app's renewal: the access token is no JWT with an `exp`")
-        })?;
-        self.store(&session, &renewed).await
+        renewed.ok_or_else(|| {
+            failed("the app's renewal: the access token is no JWT with an `exp`".to_owned())
+        })
     }
 
     /// Stores the new tokens, trying for a while: without them the session is lost.

@@ -127,7 +127,7 @@ fn pair(slowness: Duration) -> Pair {
         SignIn(Arc::new(Inner {
             ledger: Arc::clone(&ledger),
             sessions: sessions(),
-            handlers: vec![Handler {
+            handlers: vec![Handler::App {
                 settings: handler(),
                 app: Arc::new(Arc::clone(&app)),
             }],

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use crate::auth::expiry_of;
 use crate::clock::Timestamp;
+use crate::config::settings::ForwardedToken;
 use crate::secret::Secret;
 
 /// A token this close to its end may be over when the app looks at it.
@@ -23,6 +25,19 @@ pub struct Tokens {
     expires: Timestamp,
     /// When the app gave it.
     got: Timestamp,
+    /// What an OpenID provider told with them.
+    provided: Option<Provided>,
+}
+
+/// What an OpenID provider told of the user whom it signed in.
+#[derive(Clone, Debug)]
+pub(super) struct Provided {
+    /// The ID token itself, to name the sign-in by when it ends.
+    pub(super) id_token: Secret<String>,
+    /// Its claims, verified.
+    pub(super) id: Map<String, Value>,
+    /// The claims of the `UserInfo` endpoint.
+    pub(super) info: Map<String, Value>,
 }
 
 /// The same as it is sealed.
@@ -33,6 +48,16 @@ struct Written {
     refresh: Option<String>,
     expires: i64,
     got: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provided: Option<WrittenProvided>,
+}
+
+#[derive(Serialize, Deserialize, Zeroize)]
+struct WrittenProvided {
+    id_token: String,
+    /// JSON.
+    id: String,
+    info: String,
 }
 
 impl Tokens {
@@ -49,7 +74,51 @@ impl Tokens {
             refresh,
             expires,
             got: now,
+            provided: None,
         })
+    }
+
+    /// Tokens that an OpenID provider has just given, and what it told with them; an access token's
+    /// end is told beside it, because nobody else reads one.
+    #[must_use]
+    pub(super) fn provided(
+        (access, refresh): (Secret<String>, Option<Secret<String>>),
+        provided: Provided,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            access,
+            refresh,
+            expires,
+            got: now,
+            provided: Some(provided),
+        }
+    }
+
+    /// What an OpenID provider told.
+    pub(super) fn told(&self) -> Option<Provided> {
+        self.provided.clone()
+    }
+
+    /// All claims that an OpenID provider told. What the ID token says is what was verified, so it
+    /// goes before the rest.
+    pub(super) fn claims(&self) -> Map<String, Value> {
+        let Some(provided) = &self.provided else {
+            return Map::new();
+        };
+        let mut claims = provided.info.clone();
+        claims.extend(provided.id.clone());
+        claims
+    }
+
+    /// The token that the app gets of an OpenID provider's.
+    pub(super) fn forwarded(&self, which: ForwardedToken) -> Option<Secret<String>> {
+        match which {
+            ForwardedToken::None => None,
+            ForwardedToken::Access => Some(self.access.clone()),
+            ForwardedToken::Id => self.provided.as_ref().map(|told| told.id_token.clone()),
+        }
     }
 
     /// When the access token ends.
@@ -91,6 +160,11 @@ impl Tokens {
             refresh: self.refresh.as_ref().map(|token| token.expose().clone()),
             expires: self.expires.unix_micros(),
             got: self.got.unix_micros(),
+            provided: self.provided.as_ref().map(|told| WrittenProvided {
+                id_token: told.id_token.expose().clone(),
+                id: json(&told.id),
+                info: json(&told.info),
+            }),
         };
         // Strings and numbers always can be written.
         Secret::new(serde_json::to_vec(&written).unwrap_or_default())
@@ -100,13 +174,27 @@ impl Tokens {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut written: Written = serde_json::from_slice(bytes).ok()?;
+        let provided = match written.provided.take() {
+            None => None,
+            Some(told) => Some(Provided {
+                id: serde_json::from_str(&told.id).ok()?,
+                info: serde_json::from_str(&told.info).ok()?,
+                id_token: Secret::new(told.id_token),
+            }),
+        };
         Some(Self {
             access: Secret::new(std::mem::take(&mut written.access)),
             refresh: written.refresh.take().map(Secret::new),
             expires: Timestamp::from_unix_micros(written.expires),
             got: Timestamp::from_unix_micros(written.got),
+            provided,
         })
     }
+}
+
+/// Strings and numbers always can be written.
+fn json(members: &Map<String, Value>) -> String {
+    serde_json::to_string(members).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -94,7 +94,8 @@ fn asks(authenticator: &Authenticator) -> bool {
         | AuthenticatorKind::Basic(_)
         | AuthenticatorKind::ClientCertificate(_)
         | AuthenticatorKind::FlaskCookie(_)
-        | AuthenticatorKind::GatewaySession(_) => false,
+        | AuthenticatorKind::GatewaySession(_)
+        | AuthenticatorKind::Oidc(_) => false,
     }
 }
 
@@ -185,6 +186,7 @@ impl<'p> Builder<'p> {
             | AuthenticatorKind::ClientCertificate(_)
             | AuthenticatorKind::FlaskCookie(_)
             | AuthenticatorKind::GatewaySession(_)
+            | AuthenticatorKind::Oidc(_)
             | AuthenticatorKind::Forward(_) => return None,
         };
         Some(Arc::new(sessions))

@@ -12,13 +12,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::body::RequestBody;
-use crate::policy::cookie::take_cookie;
+use crate::policy::cookie::{drop_cookies, take_cookie};
 use crate::policy::forwarded::Client;
 use crate::policy::identity::Caller;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Forward, HeaderEdits, Route};
 use crate::policy::{Policy, websocket};
+use crate::signin::oidc::FLOW_COOKIE;
 
 /// The cookie that keeps a client with its server under `balance = "cookie"`.
 pub const STICKY_COOKIE: &str = "portcullis-server";
@@ -101,6 +102,7 @@ impl<'a> Outbound<'a> {
         let sticky = take_cookie(&mut headers, STICKY_COOKIE);
         if let Some(name) = &facts.policy.session_cookie {
             take_cookie(&mut headers, name);
+            drop_cookies(&mut headers, FLOW_COOKIE);
         }
         for refused in facts.refused {
             match refused {

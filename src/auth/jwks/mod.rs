@@ -6,6 +6,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use fetch::Document;
 pub(crate) use parse::parse;
 pub(crate) use store::Jwks;
 pub use store::JwksStatus;

@@ -14,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::jwks::fetch::fetch;
+use crate::auth::jwks::fetch::{Document, fetch};
 use crate::auth::jwt::Unverified;
 use crate::auth::keys::KeySet;
 use crate::auth::token::Lack;
@@ -39,6 +39,8 @@ pub(crate) struct Jwks {
     settings: JwksUrl,
     algorithms: Vec<Algorithm>,
     current: ArcSwapOption<KeySet>,
+    /// What the issuer told of itself with the last good set.
+    document: ArcSwapOption<Document>,
     epoch: AtomicU64,
     desk: Mutex<Desk>,
     bell: Notify,
@@ -85,6 +87,7 @@ impl Jwks {
             settings,
             algorithms: algorithms.to_vec(),
             current: ArcSwapOption::empty(),
+            document: ArcSwapOption::empty(),
             epoch: AtomicU64::new(next_number()),
             desk: Mutex::default(),
             bell: Notify::new(),
@@ -96,6 +99,11 @@ impl Jwks {
     /// The keys to use now.
     pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
         self.current.load_full()
+    }
+
+    /// What the issuer told of itself, where it was found by its configuration.
+    pub(crate) fn document(&self) -> Option<Arc<Document>> {
+        self.document.load_full()
     }
 
     /// The number that verdicts by these keys stand under. Read it before [`Jwks::current`].
@@ -221,11 +229,13 @@ impl Jwks {
         let mut desk = self.desk();
         desk.fetches += 1;
         match fetched {
-            Ok(parsed) => {
+            Ok(fetched) => {
                 desk.problem = None;
                 desk.loaded_at = Some(clock::monotonic());
-                self.take(KeySet::published(parsed.keys), &mut desk);
-                for ignored in parsed.ignored {
+                // Before the keys: who waits for them finds both.
+                self.document.store(fetched.document);
+                self.take(KeySet::published(fetched.set.keys), &mut desk);
+                for ignored in fetched.set.ignored {
                     tracing::debug!(url = %self.settings.url, "JWKS: left out {ignored}");
                 }
                 true
@@ -277,6 +287,7 @@ impl Jwks {
         if self.left() == Some(Duration::ZERO) {
             tracing::error!(url = %self.settings.url, "JWKS is older than `jwks_stale`: its keys are not used any more");
             self.current.store(None);
+            self.document.store(None);
             self.epoch.store(next_number(), Ordering::Release);
         }
     }

@@ -3,7 +3,7 @@
 use super::context::{Context, check_table_name};
 use super::directory::Directories;
 use super::signin::Handlers;
-use super::{api_key, django, flask, forward, jwt};
+use super::{api_key, django, flask, forward, jwt, oidc};
 use crate::config::node::quote;
 use crate::config::problem::{Problem, nearest};
 use crate::config::raw::auth::{self, Auth};
@@ -13,6 +13,7 @@ use crate::config::settings::{
     Authenticator, AuthenticatorKind, Basic, CertificateUser, ClientAuth, ClientCertificate,
     DirectoryId, Source, Tls,
 };
+use crate::policy::sign_in::HandlerId;
 
 /// In the order of the names; one that is wrong is left out, and noted.
 pub(super) fn compile(
@@ -23,12 +24,18 @@ pub(super) fn compile(
     cx: &mut Context<'_>,
 ) -> Vec<Authenticator> {
     let mut list = Vec::with_capacity(raw.0.len());
+    let mut providers = handlers.behind();
     for (name, At { key, value }) in raw.0 {
         check_table_name(&name, &key, cx);
         let directory = directory(&key, &value, directories, cx);
         let kind = if let Auth::GatewaySession(raw) = value {
             let reader = handlers.reader(&key, raw, cookie, cx);
             reader.map(AuthenticatorKind::GatewaySession)
+        } else if let Auth::Oidc(raw) = value {
+            let handler = providers;
+            providers = HandlerId(providers.0 + 1);
+            let provider = oidc::compile((&name, &key), *raw, (handler, cookie), cx);
+            provider.map(|provider| AuthenticatorKind::Oidc(Box::new(provider)))
         } else {
             kind(&key, value, tls, cx)
         };
@@ -61,7 +68,7 @@ fn kind(key: &str, raw: Auth, tls: &Tls, cx: &mut Context<'_>) -> Option<Authent
         Auth::Forward(raw) => {
             AuthenticatorKind::Forward(Box::new(forward::compile(key, *raw, cx)?))
         }
-        Auth::GatewaySession(_) | Auth::Unknown => return None,
+        Auth::GatewaySession(_) | Auth::Oidc(_) | Auth::Unknown => return None,
     })
 }
 
@@ -106,6 +113,7 @@ fn password_need(raw: &Auth) -> Option<&'static str> {
         | Auth::FlaskCookie(_)
         | Auth::Forward(_)
         | Auth::GatewaySession(_)
+        | Auth::Oidc(_)
         | Auth::Unknown => None,
     }
 }

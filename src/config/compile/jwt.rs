@@ -245,7 +245,7 @@ fn require(
     require
 }
 
-fn identity(raw: Option<RawMap>, user: &str, cx: &mut Context<'_>) -> IdentityMap {
+pub(super) fn identity(raw: Option<RawMap>, user: &str, cx: &mut Context<'_>) -> IdentityMap {
     let raw = raw.unwrap_or(RawMap {
         user: None,
         roles: None,

@@ -18,6 +18,7 @@ mod health;
 mod identity;
 mod jwt;
 mod jwt_keys;
+mod oidc;
 mod query;
 mod rate_limit;
 mod redis;
@@ -121,6 +122,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let directories = directory::compile(table(raw.directory), cx);
     let cookie = sessions.as_ref().map_or("", |sessions| &sessions.cookie);
     let authenticators = auth::compile(auth, &tls, &directories, (&handlers, cookie), cx);
+    oidc::invite(&authenticators, &mut routes);
     check_sources(&authenticators, &identity, cx);
     let expectations = expect::compile(raw.expect, &upstream_names, &auth_names, cx);
     let security_headers = security_headers::compile(raw.security_headers, cx);
@@ -128,6 +130,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     warn_of_unused(&routes, &upstream_names, &auth_names, &cors, cx);
     warn_of_unasked_limits(&routes, &limits, cx);
     warn_of_unasked(&authenticators, &directories.names, cx);
+    routes.extend(oidc::doors(&authenticators, &routes));
     let routes = route::assemble(routes, cx);
     let server = server?;
     let policy = Policy {
@@ -193,7 +196,8 @@ fn header_sources(auth: &Authenticator) -> Vec<&HeaderName> {
         | AuthenticatorKind::DjangoSession(_)
         | AuthenticatorKind::FlaskSession(_)
         | AuthenticatorKind::FlaskCookie(_)
-        | AuthenticatorKind::GatewaySession(_) => &[],
+        | AuthenticatorKind::GatewaySession(_)
+        | AuthenticatorKind::Oidc(_) => &[],
     };
     let headers = sources.iter().filter_map(|source| match source {
         Source::Header(name) => Some(name),

@@ -64,11 +64,28 @@ pub(super) fn assemble(routes: Vec<Route>, cx: &mut Context<'_>) -> Routes {
         .iter()
         .map(|route| (route.id, route.pattern.clone()))
         .collect();
+    let own: Vec<_> = routes
+        .iter()
+        .filter_map(|route| Some((route.id, Arc::clone(&route.action.provider()?.name))))
+        .collect();
+    let own = |id: RouteId| own.iter().find(|(other, _)| *other == id);
     let conflicts = match Routes::compile(routes) {
         Ok(routes) => return routes,
         Err(conflicts) => conflicts,
     };
     for conflict in conflicts {
+        // What the compiler added stands behind the file's own.
+        if let Some((_, name)) = own(conflict.second) {
+            let found = labels.iter().find(|(id, _)| *id == conflict.second);
+            let found = found.map(|(_, pattern)| format!("{:?}", pattern.as_str()));
+            let message = format!("is a path of the sign-in of [{name}] already; see its `prefix`");
+            let key = match own(conflict.first) {
+                Some(_) => format!("{name}.prefix"),
+                None => format!("route[{}].path", conflict.first.0),
+            };
+            cx.error(Problem::new(key, message).found(found.unwrap_or_default()));
+            continue;
+        }
         let first = format!("route[{}]", conflict.first.0);
         let key = format!("route[{}].path", conflict.second.0);
         let pattern = |id| labels.iter().find(|(other, _)| *other == id);

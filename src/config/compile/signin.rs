@@ -49,12 +49,11 @@ pub(super) struct Handlers {
     list: Vec<Option<TokenHandler>>,
 }
 
-/// Whether a token may be revoked, which is kept where sessions are.
+/// Whether a token may be revoked, which is kept where sessions are, or sessions are made here.
 pub(super) fn needs_sessions(auth: &Named<Auth>) -> bool {
     let revocable = |auth: &Auth| auth.jwt()?.revocable.as_ref().map(|given| given.value);
-    auth.0
-        .iter()
-        .any(|(_, auth)| revocable(&auth.value) == Some(true))
+    let needs = |auth: &Auth| revocable(auth) == Some(true) || matches!(auth, Auth::Oidc(_));
+    auth.0.iter().any(|(_, auth)| needs(&auth.value))
 }
 
 impl Readers {
@@ -99,6 +98,11 @@ impl Handlers {
             list.push(handler);
         }
         Self { names, list }
+    }
+
+    /// The place behind the last.
+    pub(super) const fn behind(&self) -> HandlerId {
+        HandlerId(self.names.len())
     }
 
     /// All of them, where none is wrong.
@@ -263,8 +267,8 @@ pub(super) fn sessions(
 ) -> Option<GatewaySessions> {
     // The built-in defaults stand there in any case.
     if !needed && cx.problems.place_of("session").is_some() {
-        let message = "is used by nothing: no [token_handler.NAME], no jwt with `revocable`, and no \
-                       [rate_limit.NAME] with `shared`";
+        let message = "is used by nothing: no [token_handler.NAME], no [auth.NAME] of type oidc, no jwt \
+                       with `revocable`, and no [rate_limit.NAME] with `shared`";
         cx.warn(Problem::new("session", message).of_the_key());
     }
     let raw = raw?.value;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decode::{At, Decode, Table, not_yet, table, wrong_type};
+use super::decode::{At, Decode, Table, table, wrong_type};
+use super::oidc::Oidc;
 use super::session::{DjangoSession, FlaskCookie, FlaskSession, Forward};
 use super::shapes::{Named, Secrets, StringOrStrings, Strings};
 use super::signin::GatewaySession;
@@ -20,13 +21,11 @@ const TYPES: &[&str] = &[
     "flask-cookie",
     "forward",
     "gateway-session",
+    "oidc",
     "api-key",
     "basic",
     "client-certificate",
 ];
-
-/// The types that come later.
-const LATER: &[&str] = &["oidc"];
 
 /// `[auth.NAME]`.
 #[derive(Debug)]
@@ -40,6 +39,7 @@ pub(in crate::config) enum Auth {
     FlaskCookie(Box<FlaskCookie>),
     Forward(Box<Forward>),
     GatewaySession(GatewaySession),
+    Oidc(Box<Oidc>),
     /// The type is wrong, and that is noted; the name is known nevertheless.
     Unknown,
 }
@@ -155,8 +155,9 @@ impl Decode for Auth {
                 Decode::decode(node, key, problems).map(|raw| Self::Forward(Box::new(raw)))
             }
             "gateway-session" => Decode::decode(node, key, problems).map(Self::GatewaySession),
+            "oidc" => Decode::decode(node, key, problems).map(|raw| Self::Oidc(Box::new(raw))),
             other => {
-                problems.error(wrong_kind(key, other, "authenticator", TYPES, LATER));
+                problems.error(wrong_kind(key, other, "authenticator", TYPES));
                 Some(Self::Unknown)
             }
         }
@@ -175,6 +176,7 @@ impl Auth {
             Self::FlaskSession(raw) => raw.directory.as_ref(),
             Self::FlaskCookie(raw) => raw.directory.as_ref(),
             Self::Forward(raw) => raw.directory.as_ref(),
+            Self::Oidc(raw) => raw.directory.as_ref(),
             // Its users are looked up as its jwt authenticator does.
             Self::GatewaySession(_) | Self::Unknown => None,
         }
@@ -197,20 +199,10 @@ pub(super) fn kind<'n>(
 }
 
 /// A type that is not among those of this version.
-pub(super) fn wrong_kind(
-    key: &str,
-    kind: &str,
-    what: &str,
-    types: &[&str],
-    later: &[&str],
-) -> Problem {
+pub(super) fn wrong_kind(key: &str, kind: &str, what: &str, types: &[&str]) -> Problem {
     let key = format!("{key}.type");
-    if later.contains(&kind) {
-        return Problem::new(key, not_yet(&format!("the type {}", quote(kind))))
-            .allowed(types.join(", "));
-    }
     Problem::new(key, format!("is not a type of {what}"))
         .found(quote(kind))
         .allowed(types.join(", "))
-        .nearest(nearest(kind, types.iter().chain(later).copied()))
+        .nearest(nearest(kind, types.iter().copied()))
 }

@@ -70,7 +70,7 @@ impl Decode for Directory {
             "sql" => Decode::decode(node, key, problems).map(Self::Sql),
             "endpoint" => Decode::decode(node, key, problems).map(Self::Endpoint),
             other => {
-                problems.error(wrong_kind(key, other, "directory", TYPES, &[]));
+                problems.error(wrong_kind(key, other, "directory", TYPES));
                 Some(Self::Unknown)
             }
         }

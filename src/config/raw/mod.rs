@@ -7,6 +7,7 @@ pub(super) mod auth;
 pub(super) mod decode;
 pub(super) mod directory;
 pub(super) mod doors;
+pub(super) mod oidc;
 pub(super) mod route;
 pub(super) mod session;
 pub(super) mod shapes;

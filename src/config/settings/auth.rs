@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::Value;
 
-use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward, GatewaySession};
+use super::{DirectoryId, DjangoSession, FlaskCookie, FlaskSession, Forward, GatewaySession, Oidc};
 use crate::policy::denial::Code;
 use crate::secret::Secret;
 
@@ -36,7 +36,18 @@ impl Authenticator {
             | AuthenticatorKind::FlaskSession(_)
             | AuthenticatorKind::FlaskCookie(_)
             | AuthenticatorKind::GatewaySession(_)
+            | AuthenticatorKind::Oidc(_)
             | AuthenticatorKind::Forward(_) => &[],
+        }
+    }
+
+    /// The OpenID provider, where it is one.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Oidc> {
+        if let AuthenticatorKind::Oidc(provider) = &self.kind {
+            Some(provider)
+        } else {
+            None
         }
     }
 
@@ -47,7 +58,8 @@ impl Authenticator {
             AuthenticatorKind::DjangoSession(_)
             | AuthenticatorKind::FlaskSession(_)
             | AuthenticatorKind::FlaskCookie(_)
-            | AuthenticatorKind::GatewaySession(_) => Code::SessionExpired,
+            | AuthenticatorKind::GatewaySession(_)
+            | AuthenticatorKind::Oidc(_) => Code::SessionExpired,
             AuthenticatorKind::Jwt(_)
             | AuthenticatorKind::ApiKey(_)
             | AuthenticatorKind::Basic(_)
@@ -78,6 +90,8 @@ pub enum AuthenticatorKind {
     Forward(Box<Forward>),
     /// `type = "gateway-session"`.
     GatewaySession(GatewaySession),
+    /// `type = "oidc"`.
+    Oidc(Box<Oidc>),
 }
 
 /// `type = "jwt"`, with its preset applied.

@@ -8,6 +8,7 @@ mod directories;
 mod doors;
 mod forward;
 mod layers;
+mod oidc;
 mod rate_limits;
 mod routes;
 mod sessions;

@@ -84,7 +84,6 @@ fn what_comes_later_is_not_unknown_but_not_in_this_version() {
     let later = &["not in this version of Portcullis"];
     refused("[◆tracing]\nanything = 1", later);
     refused("[tls.◆acme]\ndomains = [\"a\"]", later);
-    refused("[auth.more]\ntype = ◆\"oidc\"\ncookie = \"x\"", later);
     // A misspelt one is led there too.
     refused(&upstream("◆helth = 1"), &["did you mean health?"]);
 }
