@@ -278,6 +278,7 @@ fn each_whole_example_loads() {
     let environment: BTreeMap<String, String> = [
         ("DJANGO_SECRET_KEY", secret),
         ("JWT_SECRET_KEY", secret),
+        ("OIDC_SECRET", secret),
         ("DATABASE_URL", "postgres://app:password@127.0.0.1/app"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

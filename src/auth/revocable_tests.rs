@@ -41,6 +41,7 @@ impl OwnSessions for Holding {
             access: Secret::new(self.token.clone()),
             ends,
             reusable_until: ends,
+            provided: None,
         };
         Box::pin(std::future::ready(Ok(opened)))
     }
