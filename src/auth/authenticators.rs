@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::auth::jwks::{Jwks, JwksStatus};
 use crate::auth::jwt::{jti_of, signed_part};
 use crate::auth::ledger::TokenMark;
 use crate::auth::people::{self, Directory};
-use crate::auth::ports::{NoStores, OwnSessions, StoreStatus, Stores};
+use crate::auth::ports::{NoStores, OwnSessions, StoreError, StoreStatus, Stores};
 use crate::auth::revoked::Revoked;
 use crate::auth::session_reader::SessionReader;
 use crate::auth::token::{Keys, TokenReader, fixed_keys};
@@ -211,6 +212,17 @@ impl Authenticators {
                 }
             }
         }
+    }
+
+    /// Asks every endpoint once, without a credential: which one, and the status of its answer.
+    pub async fn ask_endpoints(&self) -> Vec<(Arc<str>, Result<StatusCode, StoreError>)> {
+        let mut answers = Vec::new();
+        for endpoint in self.readers.iter().flat_map(|reader| reader.endpoints()) {
+            let answer = endpoint.ask(&Carried::nothing()).await;
+            let name = endpoint.status().name;
+            answers.push((name, answer.map(|reply| reply.status)));
+        }
+        answers
     }
 
     /// How the endpoints stand that are asked.

@@ -54,9 +54,9 @@ pub use forgetting::Carrying;
 pub use gateway_session::own_session;
 pub use inspect::Finding;
 pub use issuer::{Expected, Gone, Issuer, LOGOUT_LIFE, identity_of};
-pub use jwks::{Document, JwksStatus, usable_keys};
+pub use jwks::{Document, JwksStatus, Published, published, usable_keys};
 pub use jwt::{expiry_of, jti_of};
-pub use session::{SampleFormat, read_sample};
+pub use session::{RowCheck, SampleFormat, read_sample};
 pub use watch::Watch;
 
 /// A mistake that shows only when what the configuration names is read.

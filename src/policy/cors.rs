@@ -152,6 +152,12 @@ impl CorsRule {
         })
     }
 
+    /// The origins, as they are listed.
+    #[must_use]
+    pub fn origins(&self) -> &[OriginPattern] {
+        self.origins.listed()
+    }
+
     /// Whether scripts of an origin may read answers.
     #[must_use]
     pub fn allows(&self, origin: &HeaderValue) -> bool {

@@ -16,7 +16,7 @@ pub mod identity;
 pub mod limit;
 mod matcher;
 mod names;
-mod origin;
+pub mod origin;
 pub mod path;
 pub mod pattern;
 pub mod requirement;

@@ -8,8 +8,9 @@ use aws_lc_rs::digest;
 
 use super::columns;
 use super::desk::Tally;
-use super::django::{self, Plan};
+use super::django::{self, Lack, Plan};
 use super::fault::{Fault, Grant, unreadable};
+use super::look;
 use super::pool::Pool;
 use super::question::Found;
 use super::sql::{self, Query};
@@ -119,6 +120,24 @@ impl Users {
         &self.tally
     }
 
+    /// The directory's database, to be looked at: a user is asked for whom nobody is.
+    pub(super) fn place(&self) -> look::Place {
+        let reader = Arc::clone(&self.reader);
+        let counter = Arc::clone(&self.reader.pool.counter);
+        let work = async move {
+            let began = look::begin();
+            reader.find("0").await?;
+            let seen = look::Sight::since(began);
+            let clock = look::clock_of_database(&reader.pool).await;
+            Ok(look::Sight { clock, ..seen })
+        };
+        look::Place {
+            name: self.tally.status().name,
+            shown: Arc::clone(&counter.shown),
+            look: look::at(&counter, &self.tally, work),
+        }
+    }
+
     /// What is remembered of an id and not too old.
     fn recall(&self, id: &str) -> Option<Kept> {
         let kept = self.kept.as_ref()?.get(&print(id))?;
@@ -224,9 +243,15 @@ impl Reader {
             None
         };
         let plan = django::plan(self.pool.kind(), settings, &users, links.as_deref());
-        let plan = plan.map_err(|what| StoreError::Refused {
+        let plan = plan.map_err(|lack| StoreError::Refused {
             store: Arc::clone(&self.pool.counter.shown),
-            what: what.into(),
+            what: match lack {
+                Lack::Right { table, column } => {
+                    let cure = self.grant.words();
+                    format!("no right to read {table}.{column}; {cure}").into()
+                }
+                Lack::Other(words) => words.into(),
+            },
         })?;
         let plan = Arc::new(plan);
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);

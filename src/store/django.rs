@@ -55,20 +55,40 @@ pub(super) fn tables(settings: &DjangoDirectory) -> String {
     }
 }
 
+/// Why there is no question.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// No right to read a column.
+    Right {
+        /// Its table.
+        table: String,
+        /// Its name.
+        column: String,
+    },
+    /// Something else, in words.
+    Other(String),
+}
+
+impl From<String> for Lack {
+    fn from(words: String) -> Self {
+        Self::Other(words)
+    }
+}
+
 /// Makes the question from what the tables have.
 ///
 /// # Errors
 ///
-/// What is missing, in words.
+/// What is missing.
 pub(super) fn plan(
     database: DatabaseKind,
     settings: &DjangoDirectory,
     users: &[Column],
     links: Option<&[Column]>,
-) -> Result<Plan, String> {
+) -> Result<Plan, Lack> {
     let table = &settings.user_table;
     if users.is_empty() {
-        return Err(missing(table));
+        return Err(missing(table).into());
     }
     let id = primary(table, users)?;
     let key = Key::of(database, &id.kind).ok_or_else(|| {
@@ -115,7 +135,7 @@ fn missing(table: &str) -> String {
 }
 
 /// The primary key, else the column `id`: a view has no key.
-fn primary<'c>(table: &str, users: &'c [Column]) -> Result<&'c Column, String> {
+fn primary<'c>(table: &str, users: &'c [Column]) -> Result<&'c Column, Lack> {
     let mut keys = users.iter().filter(|column| column.primary);
     let id = match (keys.next(), keys.next()) {
         (Some(only), None) => Some(only),
@@ -127,17 +147,17 @@ fn primary<'c>(table: &str, users: &'c [Column]) -> Result<&'c Column, String> {
     Ok(id)
 }
 
-fn readable(table: &str, column: &Column) -> Result<(), String> {
+fn readable(table: &str, column: &Column) -> Result<(), Lack> {
     if column.readable {
         return Ok(());
     }
-    let name = &column.name;
-    Err(format!(
-        "no right to read {table}.{name}; GRANT SELECT ON {table} to the user of `database`"
-    ))
+    Err(Lack::Right {
+        table: table.to_owned(),
+        column: column.name.clone(),
+    })
 }
 
-fn fields(settings: &DjangoDirectory, users: &[Column]) -> Result<Vec<Box<str>>, String> {
+fn fields(settings: &DjangoDirectory, users: &[Column]) -> Result<Vec<Box<str>>, Lack> {
     let table = &settings.user_table;
     let mut fields: Vec<Box<str>> = Vec::new();
     let standard = STANDARD.iter().map(|name| (*name, false));
@@ -146,9 +166,9 @@ fn fields(settings: &DjangoDirectory, users: &[Column]) -> Result<Vec<Box<str>>,
         match users.iter().find(|column| column.name == name) {
             Some(column) => readable(table, column)?,
             None if is_wanted => {
-                return Err(format!(
+                return Err(Lack::Other(format!(
                     "{table} has no column {name:?}; check `roles` of the directory"
-                ));
+                )));
             }
             None => continue,
         }
@@ -160,13 +180,13 @@ fn fields(settings: &DjangoDirectory, users: &[Column]) -> Result<Vec<Box<str>>,
 }
 
 /// The column of the table between that names the user: `user_id`, or `<model>_id`.
-fn to_user<'c>(settings: &DjangoDirectory, links: &'c [Column]) -> Result<&'c str, String> {
+fn to_user<'c>(settings: &DjangoDirectory, links: &'c [Column]) -> Result<&'c str, Lack> {
     let table = links_table(settings);
     if links.is_empty() {
-        return Err(format!(
+        return Err(Lack::Other(format!(
             "{}; or leave \"groups\" out of `roles`",
             missing(&table)
-        ));
+        )));
     }
     let (_, users) = split(&settings.user_table);
     let model = users.rsplit_once('_').map_or(users, |(_, model)| model);
@@ -180,7 +200,7 @@ fn to_user<'c>(settings: &DjangoDirectory, links: &'c [Column]) -> Result<&'c st
         others.retain(|column| named.contains(&column.name));
     }
     let [to_user] = others.as_slice() else {
-        return Err(format!("{table} has no column that names the user"));
+        return Err(format!("{table} has no column that names the user").into());
     };
     for column in links {
         if column.name == to_user.name || column.name == "group_id" {

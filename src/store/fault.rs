@@ -151,7 +151,8 @@ pub(super) fn unreadable(store: &Arc<str>, what: &str) -> StoreError {
 }
 
 impl Grant {
-    fn words(&self) -> String {
+    /// What to do about a right that is missing.
+    pub(super) fn words(&self) -> String {
         match &self.user {
             Some(user) => format!(
                 "the user needs to read and nothing more: GRANT SELECT ON {} TO {user}",

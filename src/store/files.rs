@@ -24,6 +24,9 @@ use crate::auth::ports::{Expiry, StoreError, StoredSession};
 use crate::clock::Timestamp;
 use crate::config::settings::FileNames;
 
+/// Files that are listed to find the newest of them.
+const MOST_LISTED: usize = 2_000;
+
 /// A folder of sessions.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -115,6 +118,39 @@ impl Files {
             },
         })
     }
+
+    /// The text of some sessions, the last written first; `None` where the files do not tell a
+    /// session by their names, or the folder cannot be listed.
+    pub(super) async fn newest(&self, most: usize) -> Option<Vec<Vec<u8>>> {
+        let Form::Django { prefix, .. } = &self.form else {
+            return None;
+        };
+        let (folder, prefix) = (Arc::clone(&self.folder), prefix.clone());
+        let listed = tokio::task::spawn_blocking(move || keys(&folder, &prefix, most));
+        let mut found = Vec::new();
+        for key in listed.await.ok()?.ok()? {
+            if let Ok(Some(session)) = self.load(&key).await {
+                found.push(session.data);
+            }
+        }
+        Some(found)
+    }
+}
+
+/// Keys of the files that were written last, of the first so many that the folder lists.
+fn keys(folder: &Path, prefix: &str, most: usize) -> io::Result<Vec<String>> {
+    let mut dated = Vec::new();
+    for entry in fs::read_dir(folder)?.take(MOST_LISTED) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let key = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        if let (Some(key), Ok(about)) = (key, entry.metadata()) {
+            dated.push((about.mtime(), key.to_owned()));
+        }
+    }
+    dated.sort_unstable_by(|one, other| other.cmp(one));
+    dated.truncate(most);
+    Ok(dated.into_iter().map(|(_, key)| key).collect())
 }
 
 impl Form {

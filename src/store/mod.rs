@@ -19,6 +19,7 @@ mod engine;
 mod fault;
 mod files;
 pub mod ledger;
+pub mod look;
 mod mysql;
 mod names;
 mod pool;

@@ -73,6 +73,14 @@ impl Line {
         })
     }
 
+    /// Seconds and microseconds by its clock; `None` where it does not tell.
+    pub(super) async fn time(&self) -> Option<(i64, i64)> {
+        let held = self.connected().await.ok()?;
+        let mut connection = held.connection.clone();
+        let question = ::redis::cmd("TIME");
+        question.query_async(&mut connection).await.ok()
+    }
+
     async fn asked(&self, key: &str, used: &AtomicU64) -> Result<Option<Vec<u8>>, StoreError> {
         let mut first = true;
         loop {
@@ -151,10 +159,12 @@ impl Line {
                 cause: Arc::new(error),
             };
         }
-        let code = error.code().unwrap_or("an error without a code").to_owned();
+        let code = code(&error).unwrap_or("an error without a code").to_owned();
         match code.as_str() {
             "NOAUTH" | "WRONGPASS" => refused("check the user and the password"),
-            "NOPERM" => refused("the user needs `+getrange` and the keys of the sessions"),
+            "NOPERM" => {
+                refused("the user needs `+getrange`, `+select` and the keys of the sessions")
+            }
             "MOVED" | "ASK" | "CROSSSLOT" => refused("it is a cluster; name a single server"),
             "WRONGTYPE" => unreadable(&store, "a value that is no string"),
             "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" => {
@@ -171,6 +181,16 @@ impl Line {
 #[derive(Debug, thiserror::Error)]
 #[error("the server said {0}")]
 struct NotReady(String);
+
+/// The code of a server's error. Of one that came while a database was chosen the library keeps
+/// the words alone.
+pub(super) fn code(error: &RedisError) -> Option<&str> {
+    match error.detail() {
+        Some(words) if words.starts_with("Authentication required") => Some("NOAUTH"),
+        Some(words) if words.contains("has no permissions") => Some("NOPERM"),
+        Some(_) | None => error.code(),
+    }
+}
 
 fn is_broken(error: &RedisError) -> bool {
     let of_wire = matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse);

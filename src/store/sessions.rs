@@ -1,5 +1,7 @@
 //! Sessions of Django and Flask-Session: in a table, in a Redis, in a Redis before a table, or in files.
 
+mod places;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub(super) struct Cache {
 pub(super) struct Table {
     pool: Arc<Pool>,
     sql: Arc<str>,
+    /// Asks for some of those that end last, where they can tell something.
+    newest: Option<Arc<str>>,
     prefix: Box<str>,
     grant: Grant,
 }
@@ -121,6 +125,26 @@ impl Place {
         }
     }
 
+    /// Where it is counted who asks the cache, where there is one.
+    fn cache_counter(&self) -> &Arc<Counter> {
+        self.cache()
+            .map_or_else(|| self.counter(), |cache| &cache.line.counter)
+    }
+
+    fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Table(table) | Self::Both(_, table) => Some(table),
+            Self::Cache(_) | Self::Files(_) => None,
+        }
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        match self {
+            Self::Cache(cache) | Self::Both(cache, _) => Some(cache),
+            Self::Table(_) | Self::Files(_) => None,
+        }
+    }
+
     async fn load(&self, key: &str) -> Result<Option<StoredSession>, StoreError> {
         match self {
             Self::Table(table) => table.load(key).await,
@@ -161,6 +185,8 @@ impl Table {
     pub(super) fn new(pool: Arc<Pool>, table: &str, columns: Columns, prefix: &str) -> Self {
         Self {
             sql: statement(pool.kind(), table, columns).into(),
+            // Others store nothing that is signed, and have no index by the end.
+            newest: (columns == DJANGO).then(|| places::newest(pool.kind(), table, columns).into()),
             prefix: prefix.into(),
             grant: Grant {
                 tables: table.into(),

@@ -10,6 +10,7 @@ mod client;
 mod development;
 mod error;
 mod file;
+mod look;
 mod names;
 mod pair;
 mod resolver;
@@ -26,6 +27,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::{client_config, server_name};
 pub use error::{FileError, Problem, TlsError};
+pub use look::{Known, Looked, Roots, Trust, look, look_at_peer};
 pub use names::CertificateNames;
 pub use pair::{CertificateInfo, Warning};
 pub use resolver::Served;

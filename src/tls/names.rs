@@ -42,7 +42,8 @@ impl CertificateNames {
     }
 
     /// From names and addresses as text; what is neither is left out.
-    pub(super) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+    #[must_use]
+    pub fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut names = Self::default();
         for text in texts {
             names.add_text(text);

@@ -206,7 +206,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> 
 }
 
 /// Reads what there is to know of a chain; at least one certificate, all of them sound.
-fn describe(
+pub(super) fn describe(
     path: &Path,
     chain: &[CertificateDer<'static>],
 ) -> Result<(CertificateNames, CertificateInfo, Vec<Warning>), TlsError> {

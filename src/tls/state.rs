@@ -247,7 +247,7 @@ impl Refreshed {
 }
 
 /// The files of each pair with their key in the configuration.
-fn known_files(settings: &Tls) -> Vec<(String, CertificateFiles)> {
+pub(super) fn known_files(settings: &Tls) -> Vec<(String, CertificateFiles)> {
     match &settings.development {
         Some(development) if settings.certificates.is_empty() => {
             vec![(

@@ -50,8 +50,7 @@ async fn keep_checking(upstream: Arc<Upstream>, server: Arc<Server>, check: Heal
             .every
             .mul_f64((fastrand::f64() - 0.5).mul_add(SPREAD, 1.0));
         let next = Instant::from_std(clock::monotonic()) + pause;
-        let found = timeout(check.timeout, examine(&upstream, &server, &check)).await;
-        let problem = found.unwrap_or_else(|_elapsed| Some(late(check.timeout)));
+        let problem = examine_in_time(&upstream, &server, &check).await;
         upstream.note_check(&server, problem.as_deref());
         sleep_until(next).await;
     }
@@ -59,6 +58,16 @@ async fn keep_checking(upstream: Arc<Upstream>, server: Arc<Server>, check: Heal
 
 fn late(limit: Duration) -> String {
     format!("no answer within {limit:?}")
+}
+
+/// What is wrong with the server, if something is: no answer in time, too.
+pub(super) async fn examine_in_time(
+    upstream: &Upstream,
+    server: &Server,
+    check: &HealthCheck,
+) -> Option<String> {
+    let found = timeout(check.timeout, examine(upstream, server, check)).await;
+    found.unwrap_or_else(|_elapsed| Some(late(check.timeout)))
 }
 
 /// What is wrong with the server, if something is.

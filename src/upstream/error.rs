@@ -127,7 +127,8 @@ impl UpstreamError {
     }
 
     /// This error and its causes in one line, for the operator.
-    pub(super) fn chain(&self) -> String {
+    #[must_use]
+    pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {

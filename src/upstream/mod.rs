@@ -12,6 +12,7 @@ mod exchange;
 pub mod health;
 mod http1;
 pub mod incoming;
+pub mod look;
 pub mod outbound;
 mod outcome;
 pub mod pool;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, LOCATION};
-use http::{Request, StatusCode};
+use http::header::{ACCEPT, DATE, LOCATION};
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Bytes;
 use serde_json::{Map, Value};
 use url::{Origin, Url};
@@ -50,6 +50,8 @@ pub(crate) struct Fetched {
     pub(crate) set: Parsed,
     /// The issuer's configuration, where that was asked.
     pub(crate) document: Option<Arc<Document>>,
+    /// The `Date` of the answer that held the set.
+    pub(crate) date: Option<HeaderValue>,
 }
 
 /// Fetches and parses a set.
@@ -68,9 +70,13 @@ pub(crate) async fn fetch(
         } else {
             (settings.url.clone(), None)
         };
-        let text = get(url).await?;
+        let (text, date) = get(url).await?;
         let set = parse(&text, algorithms)?;
-        Ok(Fetched { set, document })
+        Ok(Fetched {
+            set,
+            document,
+            date,
+        })
     };
     tokio::time::timeout(PATIENCE, work)
         .await
@@ -80,7 +86,7 @@ pub(crate) async fn fetch(
 async fn discover(issuer: &Url) -> Result<(Url, Document), FetchError> {
     let base = issuer.as_str().trim_end_matches('/');
     let address = format!("{base}/.well-known/openid-configuration");
-    let text = get(Url::parse(&address).map_err(|_why| FetchError::Discovery)?).await?;
+    let (text, _date) = get(Url::parse(&address).map_err(|_why| FetchError::Discovery)?).await?;
     let document = json::object(&text).map_err(|_why| FetchError::Discovery)?;
     let document = document.members;
     let member = |name: &str| document.get(name).and_then(Value::as_str);
@@ -95,12 +101,12 @@ async fn discover(issuer: &Url) -> Result<(Url, Document), FetchError> {
     }
 }
 
-async fn get(url: Url) -> Result<Bytes, FetchError> {
+async fn get(url: Url) -> Result<(Bytes, Option<HeaderValue>), FetchError> {
     let origin = url.origin();
     let mut url = url;
     for _ in 0..=REDIRECTS {
         match get_once(&url).await? {
-            Answer::Body(body) => return Ok(body),
+            Answer::Body(body, date) => return Ok((body, date)),
             Answer::Elsewhere(place) => url = followed(&url, &origin, &place)?,
         }
     }
@@ -117,7 +123,8 @@ fn followed(from: &Url, origin: &Origin, place: &str) -> Result<Url, FetchError>
 }
 
 enum Answer {
-    Body(Bytes),
+    /// With the answer's `Date`.
+    Body(Bytes, Option<HeaderValue>),
     Elsewhere(String),
 }
 
@@ -138,5 +145,6 @@ async fn get_once(url: &Url) -> Result<Answer, FetchError> {
     if !web::is_ok(&answer) {
         return Err(FetchError::Status(status));
     }
-    Ok(Answer::Body(answer.into_body()))
+    let date = answer.headers().get(DATE).cloned();
+    Ok(Answer::Body(answer.into_body(), date))
 }

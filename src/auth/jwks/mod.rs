@@ -11,7 +11,36 @@ pub(crate) use parse::parse;
 pub(crate) use store::Jwks;
 pub use store::JwksStatus;
 
-use crate::config::settings::Algorithm;
+use http::HeaderValue;
+
+use crate::auth::words::chain;
+use crate::config::settings::{Algorithm, JwksUrl};
+
+/// A set as it is published now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// How many of its keys are of use; at least one.
+    pub keys: usize,
+    /// Why the others are not.
+    pub ignored: Vec<String>,
+    /// The `Date` of the answer.
+    pub date: Option<HeaderValue>,
+}
+
+/// Fetches a JWK Set once, as the gateway does again and again, and keeps nothing of it.
+///
+/// # Errors
+///
+/// The first thing that went wrong, with its causes.
+pub async fn published(settings: &JwksUrl, algorithms: &[Algorithm]) -> Result<Published, String> {
+    let fetched = fetch::fetch(settings, algorithms).await;
+    let fetched = fetched.map_err(|error| chain(&error))?;
+    Ok(Published {
+        keys: fetched.set.keys.len(),
+        ignored: fetched.set.ignored,
+        date: fetched.date,
+    })
+}
 
 /// How many keys of a JWK Set would be used with these algorithms, and why the others would not.
 ///

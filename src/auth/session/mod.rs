@@ -14,6 +14,7 @@ mod json;
 mod msgpack;
 mod pickle;
 mod plain;
+mod row_check;
 mod sample;
 mod segment;
 mod signing;
@@ -34,6 +35,7 @@ use crate::config::settings::SessionIdentity;
 use crate::policy::denial::{Challenge, Code, Denial};
 use crate::policy::identity::claim_at;
 
+pub use row_check::RowCheck;
 pub use sample::{SampleFormat, read_sample};
 
 /// A session's content, as plain data.

@@ -4,6 +4,7 @@ mod embedded;
 mod follow;
 mod leases;
 mod log;
+pub(super) mod look;
 mod memory;
 mod postgres;
 mod redis;

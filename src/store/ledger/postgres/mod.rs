@@ -5,7 +5,7 @@
 
 mod base;
 mod counts;
-mod schema;
+pub(super) mod schema;
 mod sql;
 
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! The schema that the gateway makes, once however many start together, and its version.
 
 /// The version that this gateway makes and reads.
-pub(super) const VERSION: i64 = 1;
+pub(in crate::store::ledger) const VERSION: i64 = 1;
 
 /// Makes what is missing, in one transaction under a lock that all gateways share. Touches nothing
 /// that is there; a later version adds its steps below, each behind the number it begins from.
@@ -46,4 +46,4 @@ do $$ begin
 end $$";
 
 /// Which version is there.
-pub(super) const FOUND: &str = "select number from portcullis.version";
+pub(in crate::store::ledger) const FOUND: &str = "select number from portcullis.version";

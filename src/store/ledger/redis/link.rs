@@ -19,6 +19,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::auth::ports::StoreError;
 use crate::config::settings::{RedisHome, RedisLogin, RedisNode, RedisPlace};
+use crate::store::redis::code;
 
 /// For one server of a cluster; another is asked then.
 const ONE_NODE: Duration = Duration::from_millis(700);
@@ -62,14 +63,14 @@ impl ConnectionLike for Connection {
 
 /// What is asked.
 #[derive(Clone, Copy)]
-pub(super) enum Question<'q> {
+pub(in crate::store::ledger) enum Question<'q> {
     Command(&'q Cmd),
     Script(&'q ScriptInvocation<'q>),
 }
 
 /// The way to one Redis.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::store::ledger) struct Link {
     home: RedisHome,
     shown: Arc<str>,
     current: ArcSwapOption<Numbered>,
@@ -98,7 +99,7 @@ impl Drop for Hanging<'_> {
 
 impl Link {
     /// Opens nothing yet.
-    pub(super) fn new(home: &RedisHome, shown: Arc<str>) -> Self {
+    pub(in crate::store::ledger) fn new(home: &RedisHome, shown: Arc<str>) -> Self {
         Self {
             home: home.clone(),
             shown,
@@ -110,7 +111,7 @@ impl Link {
 
     /// Asks, and where the connection broke or its server is no longer the one to ask, once more
     /// on another. Whoever calls bounds it in time; given up, it drops the connection.
-    pub(super) async fn ask<T: FromRedisValue>(
+    pub(in crate::store::ledger) async fn ask<T: FromRedisValue>(
         &self,
         question: Question<'_>,
     ) -> Result<T, StoreError> {
@@ -317,7 +318,7 @@ impl Link {
         if error.kind() == ErrorKind::AuthenticationFailed {
             return refused("check the user and the password");
         }
-        let code = error.code().unwrap_or_default().to_owned();
+        let code = code(&error).unwrap_or_default().to_owned();
         // Of a script that does what its user may not, some versions say no more than this.
         let detail = error.detail().unwrap_or_default();
         let code = if detail.contains("can't run this command") {

@@ -19,7 +19,7 @@ use redis::{Cmd, FromRedisValue, RedisError, ScriptInvocation};
 use tokio::sync::Notify;
 
 pub(super) use self::counts::InRedis as CountsInRedis;
-use self::link::{Link, Question};
+pub(super) use self::link::{Link, Question};
 use super::Clerk;
 use super::follow::{Shared, follow};
 use super::log::AT_ONCE;
