@@ -261,6 +261,13 @@ fn every_command_stands_in_the_table() {
     }
 }
 
+#[test]
+fn every_check_of_doctor_stands_in_its_table() {
+    let table = section(&readme(), "### doctor");
+    let absent = missing(&table, portcullis::cli::CHECKS.iter().copied());
+    assert!(absent.is_empty(), "{absent:?}");
+}
+
 /// A folder with every file that the examples name.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

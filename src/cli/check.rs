@@ -8,7 +8,8 @@ use super::load::{self, Built};
 use super::{count, print, test};
 use crate::clock;
 use crate::config::Problem;
-use crate::gateway::Snapshot;
+use crate::config::settings::Settings;
+use crate::policy::Policy;
 
 /// Exit 0 when nothing is wrong; 1 with every mistake otherwise. Warnings change nothing.
 pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
@@ -43,19 +44,20 @@ pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit
         print(err, &line);
         return ExitCode::FAILURE;
     }
-    print(out, &format_args!("{}\n", summary(file, &gate)));
+    let summary = summary(file, &gate.policy, &gate.settings);
+    print(out, &format_args!("{summary}\n"));
     ExitCode::SUCCESS
 }
 
 /// One line that says what is there.
-fn summary(file: &Path, gate: &Snapshot) -> String {
+pub(super) fn summary(file: &Path, policy: &Policy, settings: &Settings) -> String {
     let name = file.file_name().unwrap_or(file.as_os_str());
     let mut parts = vec![
-        count(gate.policy.routes.all().len(), "route"),
-        count(gate.settings.upstreams.len(), "upstream"),
-        count(gate.settings.authenticators.len(), "authenticator"),
+        count(policy.routes.all().len(), "route"),
+        count(settings.upstreams.len(), "upstream"),
+        count(settings.authenticators.len(), "authenticator"),
     ];
-    match gate.policy.expectations.len() {
+    match policy.expectations.len() {
         0 => {}
         some => parts.push(format!("{} that hold", count(some, "expectation"))),
     }

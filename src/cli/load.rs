@@ -69,20 +69,23 @@ pub(super) fn fetching_keys<T>(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        let keeper = Arc::clone(&gate.authenticators).keep_fresh(cancel.clone());
-        let keeper = tokio::spawn(keeper);
-        if let Some(sign_in) = &gate.sign_in {
-            sign_in.only_look().await;
-        }
-        let done = work.await;
-        cancel.cancel();
-        keeper.abort();
-        done
-    });
+    let done = runtime.block_on(beside_keys(gate, work));
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(done)
+}
+
+/// The same on a runtime that is there already.
+pub(super) async fn beside_keys<T>(gate: &Snapshot, work: impl Future<Output = T>) -> T {
+    let cancel = CancellationToken::new();
+    let keeper = Arc::clone(&gate.authenticators).keep_fresh(cancel.clone());
+    let keeper = tokio::spawn(keeper);
+    if let Some(sign_in) = &gate.sign_in {
+        sign_in.only_look().await;
+    }
+    let done = work.await;
+    cancel.cancel();
+    keeper.abort();
+    done
 }
 
 /// Waits until every JWKS is loaded or has failed to load, in bounded time.

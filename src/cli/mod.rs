@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod foresee;
 mod init;
@@ -23,7 +24,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+
+pub use doctor::CHECKS;
 
 use crate::config::Problem;
 
@@ -71,11 +74,11 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done: run and demo stopped as told, check and test found nothing wrong, explain: the request would
      pass, token inspect: an authenticator takes the token, why: the refusal was found, sessions:
-     listed or revoked, init, completions and man: the text is written
+     listed or revoked, init, completions and man: the text is written, doctor: nothing is a problem
   1  not so: mistakes in the configuration, an expectation that fails, a request that would be refused,
      a token that nobody takes, a request id that is not known, an address that is taken, an app that
-     could not be read
-  2  the command line makes no sense";
+     could not be read, a problem that doctor found
+  2  the command line makes no sense, or the file that doctor is to look at cannot be read";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -105,8 +108,8 @@ enum Command {
     /// Look at a token.
     #[command(subcommand)]
     Token(TokenCommand),
-    #[command(hide = true)]
-    Doctor(Later),
+    /// Go and look at everything that the file names, and say what to do about what is wrong.
+    Doctor(doctor::Options),
     /// The gateway's own sessions, and what is revoked, at the running gateway.
     #[command(subcommand)]
     Sessions(sessions::Command),
@@ -128,13 +131,6 @@ enum TokenCommand {
         #[arg(allow_hyphen_values = true)]
         token: String,
     },
-}
-
-/// Whatever stands behind a command that is not here yet.
-#[derive(Debug, Args)]
-struct Later {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<OsString>,
 }
 
 /// Runs the command that the arguments name.
@@ -161,7 +157,9 @@ pub fn main(
         Command::Token(TokenCommand::Inspect { token }) => {
             token::run(file, &token, &mut std::io::stdin().lock(), out, err)
         }
-        Command::Doctor(_) => later("doctor", err),
+        Command::Doctor(options) => {
+            doctor::run(file, &options, &mut std::io::stdin().lock(), out, err)
+        }
         Command::Sessions(command) => sessions::run(file, &command, out, err),
         Command::Completions { shell } => completions::run(shell, out),
         Command::Man(options) => manual::run(&options, out, err),
@@ -176,11 +174,6 @@ fn serve(file: &Path, given: &[OsString], err: &mut dyn Write) -> ExitCode {
         again: again.as_ref(),
     };
     run::run(run, err, &mut || {})
-}
-
-fn later(command: &str, err: &mut dyn Write) -> ExitCode {
-    complain(err, &format!("`{command}` is not in this version"));
-    ExitCode::from(USAGE)
 }
 
 fn usage_code(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {

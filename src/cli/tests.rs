@@ -320,12 +320,11 @@ fn help_names_every_command_and_the_exit_codes_and_nothing_that_is_not_here() {
     let said = Folder::new("").run(&["--help"]);
     assert_eq!(said.code, ExitCode::SUCCESS);
     for command in [
-        "run", "check", "test", "explain", "why", "routes", "token", "demo", "sessions",
+        "run", "check", "test", "explain", "why", "routes", "token", "demo", "sessions", "doctor",
     ] {
         assert!(said.out.contains(&format!("\n  {command} ")), "{command}");
     }
     assert!(said.out.contains("Exit codes:"));
-    assert!(!said.out.contains("doctor"));
 }
 
 #[test]
@@ -349,10 +348,41 @@ fn routes_name_the_authenticators_of_every_type() {
 }
 
 #[test]
-fn a_command_of_a_later_version_says_so() {
-    let said = Folder::new("").run(&["doctor", "--json"]);
-    assert_eq!(said.code, ExitCode::from(USAGE));
-    assert!(said.err.contains("not in this version"), "{}", said.err);
+fn doctor_tells_every_mistake_of_a_file_as_a_finding() {
+    let said = Folder::new("[[route]]\npath = \"api\"\nroels = []\n").run(&["doctor", "--json"]);
+    assert_eq!(said.code, ExitCode::FAILURE, "{}", said.err);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let findings = told["findings"].as_array().unwrap();
+    let mistakes: Vec<_> = findings
+        .iter()
+        .filter(|one| one["check"] == "configuration.file" && one["verdict"] == "problem")
+        .collect();
+    assert!(mistakes.len() >= 2, "{told:#}");
+    assert!(said.out.contains("did you mean roles?"), "{}", said.out);
+}
+
+#[test]
+fn doctor_names_no_check_that_is_not_listed() {
+    let toml = TOML.replace("127.0.0.1:8000", "127.0.0.1:1");
+    let said = Folder::new(&toml).run(&["doctor", "--json", "--cookie", "a=b"]);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let findings = told["findings"].as_array().unwrap();
+    assert!(findings.len() > 5, "{told:#}");
+    for finding in findings {
+        let check = finding["check"].as_str().unwrap();
+        assert!(CHECKS.contains(&check), "{check}");
+    }
+}
+
+#[test]
+fn doctor_has_no_report_of_a_file_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.toml");
+    let arguments = ["portcullis", "doctor", "--config", file.to_str().unwrap()];
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = main(arguments.map(OsString::from), &mut out, &mut err);
+    assert_eq!((code, out.len()), (ExitCode::from(USAGE), 0));
+    assert!(String::from_utf8(err).unwrap().contains("none.toml"));
 }
 
 #[test]
