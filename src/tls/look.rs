@@ -228,10 +228,10 @@ mod tests {
             trust_of(&issued.pem, &issued.key, &roots(&[&known])),
             Trust::Trusted
         );
-        let issuer = "CN=known".to_owned();
+        let by = "CN=known".to_owned();
         assert_eq!(
             trust_of(&issued.pem, &issued.key, &roots(&[&other])),
-            Trust::Private { issuer }
+            Trust::Private { issuer: by }
         );
         let nothing = trust_of(&issued.pem, &issued.key, &roots(&[]));
         assert!(matches!(nothing, Trust::Unknown(_)), "{nothing:?}");
@@ -255,7 +255,7 @@ mod tests {
             params.custom_extensions.push(extension);
         });
         let found = trust_of(&issued.pem, &issued.key, &roots(&[&root]));
-        let issuer = "CN=intermediate".to_owned();
-        assert_eq!(found, Trust::Incomplete { issuer });
+        let by = "CN=intermediate".to_owned();
+        assert_eq!(found, Trust::Incomplete { issuer: by });
     }
 }

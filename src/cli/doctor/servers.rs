@@ -73,24 +73,21 @@ pub(super) fn connected(
 
 /// Why a connection failed.
 fn words(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "refuses".to_owned(),
-        ErrorKind::TimedOut => "does not answer".to_owned(),
-        _other => error.to_string(),
+    if error.kind() == ErrorKind::ConnectionRefused {
+        "refuses".to_owned()
+    } else if error.kind() == ErrorKind::TimedOut {
+        "does not answer".to_owned()
+    } else {
+        error.to_string()
     }
 }
 
 fn cure(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => {
-            "nothing listens there: start the app, or correct the port; an app in a container must \
-             listen on 0.0.0.0 and not on its own 127.0.0.1"
-        }
-        ErrorKind::NotFound => "there is no such socket: start the app, or correct the path",
-        ErrorKind::PermissionDenied => {
-            "the gateway's user needs the right to write to the socket: put it into the app's group"
-        }
-        _other => "see whether a firewall is between the two, and whether the address is right",
+    if error.kind() == ErrorKind::ConnectionRefused {
+        "nothing listens there: start the app, or correct the port; an app in a container must listen on \
+         0.0.0.0 and not on its own 127.0.0.1"
+    } else {
+        "see whether a firewall is between the two, and whether the address is right"
     }
 }
 
