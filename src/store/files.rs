@@ -126,9 +126,10 @@ impl Files {
             return None;
         };
         let (folder, prefix) = (Arc::clone(&self.folder), prefix.clone());
-        let listed = tokio::task::spawn_blocking(move || keys(&folder, &prefix, most));
+        let engine = self.counter.engine();
+        let listed = engine.read(move || keys(&folder, &prefix, most)).await;
         let mut found = Vec::new();
-        for key in listed.await.ok()?.ok()? {
+        for key in listed?.ok()? {
             if let Ok(Some(session)) = self.load(&key).await {
                 found.push(session.data);
             }

@@ -261,9 +261,9 @@ fn scene(file: &Path, loaded: Loaded, credentials: Credentials, found: &mut Vec<
     if let Some(gate) = &gate {
         found.extend(expectations(gate, &pairs, &places));
     }
-    let home = std::mem::take(&mut settings.sessions);
+    let own = (settings.sessions.take(), settings.counts.take());
     let stores = store::assemble(&settings, None).ok();
-    settings.sessions = home;
+    (settings.sessions, settings.counts) = own;
     let upstreams = settings
         .upstreams
         .iter()
@@ -350,6 +350,8 @@ fn gate(file: &Path, pairs: &[(Known, Result<Looked, String>)]) -> Result<Snapsh
     if let Some(sessions) = &mut settings.sessions {
         sessions.home = LedgerHome::Memory;
     }
+    // Who counts together with others also clears away what is over.
+    settings.counts = None;
     without_missing_assertion(settings);
     let metrics = Metrics::new(Log::default(), clock::now());
     reload::build(loaded, None, &metrics)

@@ -21,8 +21,9 @@ pub(super) fn looks(scene: &Scene) -> Vec<Look<'_>> {
     for place in scene.stores.iter().flat_map(crate::store::Stores::places) {
         looks.push(at(scene, place));
     }
-    if let Some(sessions) = &scene.settings.sessions {
-        match home(&sessions.home) {
+    let sessions = scene.settings.sessions.as_ref().map(|one| &one.home);
+    if let Some(own) = sessions.or(scene.settings.counts.as_ref()) {
+        match home(own) {
             Ok(place) => looks.extend(place.map(|place| at(scene, place))),
             Err(wrong) => {
                 let found = Finding::problem(
