@@ -80,6 +80,7 @@ pub(super) fn plan(policy: &Policy, settings: &Settings, id: UpstreamId, known: 
     let leeway = ids
         .filter_map(|id| match &settings.authenticators.get(id.0)?.kind {
             AuthenticatorKind::Jwt(jwt) => Some(jwt.leeway),
+            AuthenticatorKind::Oidc(oidc) => Some(oidc.id_token.leeway),
             AuthenticatorKind::ApiKey(_)
             | AuthenticatorKind::Basic(_)
             | AuthenticatorKind::ClientCertificate(_)
@@ -128,7 +129,8 @@ fn led(route: &Route, id: UpstreamId) -> Option<(&Route, &Forward)> {
         Action::Forward(_)
         | Action::Respond { .. }
         | Action::Redirect { .. }
-        | Action::Files(_) => None,
+        | Action::Files(_)
+        | Action::Provider(_) => None,
     }
 }
 

@@ -83,6 +83,7 @@ fn untried(scene: &Scene) -> Vec<Finding> {
             | AuthenticatorKind::Basic(_)
             | AuthenticatorKind::ClientCertificate(_)
             | AuthenticatorKind::GatewaySession(_)
+            | AuthenticatorKind::Oidc(_)
             | AuthenticatorKind::Forward(_) => None,
         }
     });
@@ -137,6 +138,7 @@ fn cookie_of(authenticator: &Authenticator) -> Option<&str> {
         | AuthenticatorKind::Basic(_)
         | AuthenticatorKind::ClientCertificate(_)
         | AuthenticatorKind::GatewaySession(_)
+        | AuthenticatorKind::Oidc(_)
         | AuthenticatorKind::Forward(_) => None,
     }
 }
