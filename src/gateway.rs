@@ -19,10 +19,10 @@ use crate::signin::{App, SignIn, Tallied};
 use crate::store::ledger::Opening;
 use crate::store::{self, Stores};
 use crate::telemetry::{
-    Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
+    AcmeReading, Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
     SessionsReading, StoreReading,
 };
-use crate::tls::TlsState;
+use crate::tls::{Progress, TlsState};
 use crate::upstream::Upstreams;
 
 /// One generation of the configuration, running. A request takes one and sees no other.
@@ -189,13 +189,14 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// Whether the plain http door leads to a host: to one that a certificate covers, so that nobody
-    /// is sent to where someone else's `Host` says. Without an https door TLS ends elsewhere, and
+    /// Whether the plain http door leads to a host: to one that a certificate covers, or is going to,
+    /// so that nobody is sent to where someone else's `Host` says. Without an https door TLS ends elsewhere, and
     /// which hosts are served there is not known here.
     #[must_use]
     pub fn redirects_to(&self, host: &str) -> bool {
         let name = host.parse::<IpAddr>().is_err().then_some(host);
-        self.settings.server.https.is_empty() || self.tls.covers(name, host)
+        let is_ordered = || (self.tls.acme()).is_some_and(|acme| acme.orders(host));
+        self.settings.server.https.is_empty() || self.tls.covers(name, host) || is_ordered()
     }
 
     /// Looks after stores and endpoints that are out until cancelled, so that `/ready` sees them come
@@ -337,6 +338,22 @@ impl Probe for Gateway {
                 not_after: known.not_after,
             });
         let of_providers = gate.sign_in.as_ref().map(SignIn::jwks);
+        let acme = gate.tls.acme().map(|acme| {
+            let Progress {
+                issued,
+                failed,
+                problem,
+                next,
+            } = acme.progress();
+            AcmeReading {
+                domains: acme.domains().to_vec(),
+                serves: acme.serves(),
+                issued,
+                failed,
+                problem,
+                next,
+            }
+        });
         let jwks = gate
             .authenticators
             .jwks()
@@ -370,6 +387,7 @@ impl Probe for Gateway {
             servers: servers.collect(),
             jwks: jwks.collect(),
             certificates: certificates.collect(),
+            acme,
             stores: stores.collect(),
             sessions: gate.sign_in.as_ref().map(|sign_in| {
                 let Tallied {

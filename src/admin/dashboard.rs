@@ -133,6 +133,7 @@ impl Dashboard<'_> {
             ["File", "Names", "Days left", "Valid until"],
             rows,
         );
+        self.acme(page);
         if self.status.jwks.is_empty() {
             return;
         }
@@ -154,6 +155,21 @@ impl Dashboard<'_> {
             ["Authenticator", "Keys", "Fetched", "Failures", "Problem"],
             rows,
         );
+    }
+
+    fn acme(&self, page: &mut Html) {
+        let Some(known) = &self.status.acme else {
+            return;
+        };
+        let row = [
+            known.domains.join(", "),
+            known.issued.to_string(),
+            known.failed.to_string(),
+            known.next.clone().unwrap_or_default(),
+            known.problem.clone().unwrap_or_default(),
+        ];
+        let columns = ["Names", "Issued", "Failed", "Next order", "Problem"];
+        page.table("Ordered by ACME", columns, [row].into_iter());
     }
 
     fn stores(&self, page: &mut Html) {

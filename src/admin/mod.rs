@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use inspect::{Inspect, RouteRow};
 pub use sessions::{SessionPage, SessionRow};
-pub use status::{CertificateRow, Configuration, JwksRow, SecretChangeRow, Status, StoreRow};
+pub use status::{
+    AcmeRow, CertificateRow, Configuration, JwksRow, SecretChangeRow, Status, StoreRow,
+};
 
 use crate::gateway::Gateway;
 use crate::telemetry::{Door, Metrics};

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::telemetry::{
-    CertificateReading, JwksReading, Metrics, Reading, SecretChange, ServerReading, StoreReading,
+    AcmeReading, CertificateReading, JwksReading, Metrics, Reading, SecretChange, ServerReading,
+    StoreReading,
 };
 
 /// From this many days before its end a certificate is worth a warning.
@@ -35,6 +36,8 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Certificates served.
     pub certificates: Vec<CertificateRow>,
+    /// What orders certificates by ACME; `null` where nothing does.
+    pub acme: Option<AcmeRow>,
     /// Keys that come by URL.
     pub jwks: Vec<JwksRow>,
     /// Stores of sessions and users.
@@ -63,6 +66,21 @@ pub struct CertificateRow {
     pub not_after: String,
     /// Whole days until then; negative when it is over.
     pub days_left: i64,
+}
+
+/// What orders certificates by ACME.
+#[derive(Debug, Serialize)]
+pub struct AcmeRow {
+    /// The names.
+    pub domains: Vec<String>,
+    /// Certificates that were issued.
+    pub issued: u64,
+    /// Orders that came to nothing.
+    pub failed: u64,
+    /// Why the last one came to nothing, until one succeeds.
+    pub problem: Option<String>,
+    /// When the next is due.
+    pub next: Option<String>,
 }
 
 /// The keys of one authenticator.
@@ -145,6 +163,7 @@ impl Status {
             servers,
             jwks,
             certificates,
+            acme,
             stores,
             ..
         } = facts.reading;
@@ -167,6 +186,7 @@ impl Status {
             certificates: (certificates.into_iter())
                 .map(|known| CertificateRow::of(known, facts.now))
                 .collect(),
+            acme: acme.map(AcmeRow::of),
             jwks: jwks.into_iter().map(JwksRow::of).collect(),
             stores,
             servers,
@@ -213,6 +233,18 @@ impl CertificateRow {
             names: known.names,
             not_after: known.not_after.to_string(),
             days_left: days_left(known.not_after, now),
+        }
+    }
+}
+
+impl AcmeRow {
+    fn of(known: AcmeReading) -> Self {
+        Self {
+            domains: known.domains,
+            issued: known.issued,
+            failed: known.failed,
+            problem: known.problem,
+            next: known.next.map(|at| at.to_string()),
         }
     }
 }
@@ -289,6 +321,7 @@ fn warnings(facts: &Facts<'_>) -> Vec<String> {
             ));
         }
     }
+    found.extend(facts.reading.acme.as_ref().and_then(no_certificate));
     for set in &facts.reading.jwks {
         let name = &set.authenticator;
         let why = set.problem.as_deref().unwrap_or("no fetch has ended yet");
@@ -313,6 +346,23 @@ fn warnings(facts: &Facts<'_>) -> Vec<String> {
         found.push(format!("{label} ({upstream}) is out: {state}{why}."));
     }
     found
+}
+
+/// What is wrong with the orders of certificates.
+fn no_certificate(acme: &AcmeReading) -> Option<String> {
+    let names = acme.domains.join(", ");
+    match (&acme.problem, acme.serves) {
+        (None, true) => None,
+        (None, false) => Some(format!(
+            "The first certificate for {names} is being ordered; handshakes for these names fail until then."
+        )),
+        (Some(why), true) => Some(format!(
+            "The certificate for {names} cannot be renewed: {why}"
+        )),
+        (Some(why), false) => Some(format!(
+            "There is no certificate for {names}, and handshakes for these names fail: {why}"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -464,6 +514,31 @@ mod tests {
         assert_eq!(warned(14), "");
         assert!(warned(13).contains("expires in 13 days"));
         assert!(warned(-1).contains("EXPIRED"));
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_ordered_or_renewed_is_shown_with_the_reason() {
+        let warned = |serves, problem: Option<&str>| {
+            let acme = AcmeReading {
+                domains: vec!["app.example".to_owned()],
+                serves,
+                issued: 0,
+                failed: 1,
+                problem: problem.map(str::to_owned),
+                next: None,
+            };
+            warned(Facts {
+                reading: Reading {
+                    acme: Some(acme),
+                    ..Reading::default()
+                },
+                ..facts()
+            })
+        };
+        assert_eq!(warned(true, None), "");
+        assert!(warned(true, Some("no")).contains("app.example cannot be renewed: no"));
+        assert!(warned(false, Some("no")).contains("handshakes for these names fail: no"));
+        assert!(warned(false, None).contains("is being ordered"));
     }
 
     #[test]

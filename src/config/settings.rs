@@ -10,6 +10,7 @@ use http::HeaderName;
 
 use crate::secret::Secret;
 
+mod acme;
 mod auth;
 mod oidc;
 mod redis_home;
@@ -17,6 +18,7 @@ mod sessions;
 mod signin;
 mod upstream;
 
+pub use acme::{Acme, AcmeChallenge};
 pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,
@@ -130,6 +132,8 @@ pub struct Tls {
     pub development: Option<Development>,
     /// Client certificates.
     pub client_auth: ClientAuth,
+    /// `[tls.acme]`.
+    pub acme: Option<Acme>,
 }
 
 /// The files of one `[[tls.certificate]]`.

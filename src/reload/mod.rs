@@ -16,7 +16,7 @@ use crate::config::{self, Loaded, Problem, ProcessEnvironment};
 use crate::gateway::{BuildProblem, Gateway, Snapshot};
 use crate::store::ledger::Opening;
 use crate::telemetry::{LogGuard, Metrics};
-use crate::tls::{Outcome, Refreshed};
+use crate::tls::{Acme, Outcome, Refreshed};
 
 /// What a reload came to.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Reloader {
     log: Arc<LogGuard>,
     /// Ends the background work of the snapshot in force.
     background: Mutex<CancellationToken>,
+    /// What orders certificates now, and ends it. It goes on over reloads that leave it as it is.
+    ordering: Mutex<Option<(Arc<Acme>, CancellationToken)>>,
     /// One reload at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -99,6 +101,7 @@ impl Reloader {
             gateway,
             log,
             background: Mutex::default(),
+            ordering: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
         reloader.start_background();
@@ -209,6 +212,7 @@ impl Reloader {
             tokio::spawn(sign_in.clone().keep_fresh(cancel.clone()));
             tokio::spawn(sign_in.follow(cancel.clone()));
         }
+        self.start_ordering(&gate);
         tokio::spawn(Arc::clone(&gate).check_servers(cancel.clone()));
         tokio::spawn(gate.ask_again(cancel.clone()));
         let mut current = self
@@ -218,8 +222,38 @@ impl Reloader {
         std::mem::replace(&mut *current, cancel).cancel();
     }
 
+    /// Has certificates ordered, unless the same is under way already.
+    fn start_ordering(&self, gate: &Snapshot) {
+        // What was issued while the snapshot was built.
+        gate.tls.take_ordered();
+        let wanted = gate.tls.acme();
+        let mut ordering = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = match (&*ordering, wanted) {
+            (Some((now, _)), Some(wanted)) => Arc::ptr_eq(now, wanted),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_same {
+            return;
+        }
+        if let Some((_, cancel)) = ordering.take() {
+            cancel.cancel();
+        }
+        *ordering = wanted.map(|acme| {
+            let (cancel, gateway) = (CancellationToken::new(), Arc::clone(&self.gateway));
+            // With whatever snapshot is in force when a certificate comes.
+            let took = move || gateway.snapshot().tls.take_ordered();
+            tokio::spawn(Arc::clone(acme).keep(cancel.clone(), took));
+            (Arc::clone(acme), cancel)
+        });
+    }
+
     /// Ends the background work.
     pub fn stop(&self) {
+        let mut ordering = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, cancel)) = ordering.take() {
+            cancel.cancel();
+        }
         self.background
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -13,9 +14,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::kept::Kept;
 use super::socket::{Secured, Socket};
@@ -30,6 +33,7 @@ use crate::pipeline::serve::{Brought, PassInterim, Visitor, serve as answer};
 use crate::pipeline::socket::Becomes;
 use crate::policy::websocket::Opening;
 use crate::telemetry::Refused;
+use crate::tls::Challenges;
 use crate::upstream::incoming::ClientBody;
 
 /// Serves a connection to its end, or until it has become a WebSocket: then gives what is left.
@@ -87,10 +91,19 @@ async fn tls(
     stream: TcpStream,
     mut peer: Peer,
 ) -> Option<Rest> {
-    let acceptor = TlsAcceptor::from(gate.tls.server_config());
     let limit = gate.settings.server.timeouts.tls_handshake;
-    let stream = match tokio::time::timeout(limit, acceptor.accept(Socket(stream))).await {
-        Ok(Ok(stream)) => stream,
+    let shaken = async {
+        match gate.tls.looks() {
+            None => {
+                let acceptor = TlsAcceptor::from(gate.tls.server_config());
+                acceptor.accept(Socket(stream)).await.map(Some)
+            }
+            Some(challenges) => Box::pin(looked_at(gate, challenges, stream)).await,
+        }
+    };
+    let stream = match tokio::time::timeout(limit, shaken).await {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) => return None,
         Ok(Err(error)) => {
             worker.gateway.metrics.refused_connection(Refused::Tls);
             tracing::debug!(address = %peer.address, %error, "the TLS handshake failed");
@@ -130,6 +143,23 @@ async fn tls(
     } else {
         http1(worker, gate, Secured::new(stream), peer).await
     }
+}
+
+/// A handshake while a CA is expected to look at a name: its own is answered with what it wants to
+/// see and is over then, every other one goes on as ever.
+async fn looked_at(
+    gate: &Snapshot,
+    challenges: &Challenges,
+    stream: TcpStream,
+) -> io::Result<Option<TlsStream<Socket>>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), Socket(stream)).await?;
+    let Some(config) = challenges.handshake(&start.client_hello()) else {
+        let config = gate.tls.server_config();
+        return start.into_stream(config).await.map(Some);
+    };
+    start.into_stream(config).await?.shutdown().await?;
+    tracing::debug!("showed a CA that a name leads here");
+    Ok(None)
 }
 
 async fn http1<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer) -> Option<Rest>
@@ -242,7 +272,10 @@ async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {
     let port = worker.https_port;
     let service = service_fn(move |request: Request<Incoming>| {
         let answered = match guard.next_request() {
-            Ok(_) => redirect::answer(&request, port, |host| gate.redirects_to(host)),
+            Ok(_) => match redirect::proof(&request, |host, token| gate.tls.proof(host, token)) {
+                Some(proof) => Ok(proof),
+                None => redirect::answer(&request, port, |host| gate.redirects_to(host)),
+            },
             Err(denial) => redirect::refuse(denial.status()),
         };
         std::future::ready(answered)

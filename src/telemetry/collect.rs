@@ -352,6 +352,12 @@ fn reading(page: &mut Page, reading: &Reading) {
             samples.add(&[&certificate.file], certificate.not_after.unix_seconds());
         }
     });
+    page.add(&names::ACME_ORDERS, |samples| {
+        if let Some(acme) = &reading.acme {
+            samples.add(&["issued"], acme.issued);
+            samples.add(&["failed"], acme.failed);
+        }
+    });
     page.one(&names::VERDICTS_CACHED, reading.cached_verdicts);
 }
 
@@ -459,7 +465,7 @@ mod tests {
     use crate::policy::route::{AuthenticatorId, RouteId};
     use crate::telemetry::testing::{NOW, bind, completed, route};
     use crate::telemetry::{
-        CertificateReading, Completed, JwksReading, Log, Metrics, Probe, ServerCounts,
+        AcmeReading, CertificateReading, Completed, JwksReading, Log, Metrics, Probe, ServerCounts,
         ServerReading,
     };
 
@@ -499,6 +505,14 @@ mod tests {
                     names: vec!["app.example.com".to_owned()],
                     not_after: Timestamp::from_unix_seconds(1_800_000_000),
                 }],
+                acme: Some(AcmeReading {
+                    domains: vec!["app.example.com".to_owned()],
+                    serves: true,
+                    issued: 2,
+                    failed: 3,
+                    problem: None,
+                    next: None,
+                }),
                 sessions: Some(SessionsReading {
                     begun: 3,
                     ended: 2,
@@ -623,6 +637,8 @@ mod tests {
             r#"portcullis_rate_limit_accounts{limit="login"} 12"#,
             r#"portcullis_auth_secret_change_suspected{authenticator="token"} 0"#,
             r#"portcullis_certificate_not_after_timestamp_seconds{certificate="certs/app.pem"} 1800000000"#,
+            r#"portcullis_acme_orders_total{outcome="issued"} 2"#,
+            r#"portcullis_acme_orders_total{outcome="failed"} 3"#,
             r#"portcullis_config_reloads_total{result="failed"} 1"#,
             "portcullis_config_last_reload_successful 0",
             r#"portcullis_gateway_duration_seconds_bucket{route="/api/{*rest}",le="0.00025"} 3"#,
@@ -654,6 +670,7 @@ mod tests {
                 "_upstream_",
                 "_jwks_",
                 "_certificate_",
+                "_acme_",
                 "_store_",
                 "_session",
                 "_rate_limit",

@@ -31,8 +31,8 @@ pub use completed::Completed;
 pub use log::{Log, LogGuard};
 pub use metrics::{Door, Held, Metrics, Refused, RouteCounts};
 pub use reading::{
-    CertificateReading, JwksReading, LimitReading, Probe, Reading, ServerCounters, ServerCounts,
-    ServerReading, SessionsReading, StoreReading,
+    AcmeReading, CertificateReading, JwksReading, LimitReading, Probe, Reading, ServerCounters,
+    ServerCounts, ServerReading, SessionsReading, StoreReading,
 };
 pub use refusals::{Refusal, Refusals};
 pub use secret_watch::{SecretChange, SecretWatch};

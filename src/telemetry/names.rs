@@ -141,6 +141,8 @@ metrics! {
 
     CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" ["certificate"] "seconds since 1970"
         "When the certificate expires, by its file.";
+    ACME_ORDERS = Counter "portcullis_acme_orders_total" ["outcome"] "orders"
+        "Orders of certificates by ACME, by outcome (issued, failed).";
 
     RELOADS = Counter "portcullis_config_reloads_total" ["result"] "reloads"
         "Reloads of the configuration, by result (ok, failed).";

@@ -23,6 +23,8 @@ pub struct Reading {
     pub jwks: Vec<JwksReading>,
     /// Every certificate that is served.
     pub certificates: Vec<CertificateReading>,
+    /// What orders certificates by ACME, where configured.
+    pub acme: Option<AcmeReading>,
     /// Every store of sessions and users.
     pub stores: Vec<StoreReading>,
     /// The gateway's own sessions, where it keeps any.
@@ -140,6 +142,23 @@ pub struct CertificateReading {
     pub names: Vec<String>,
     /// Valid until then.
     pub not_after: Timestamp,
+}
+
+/// How `[tls.acme]` stands.
+#[derive(Clone, Debug)]
+pub struct AcmeReading {
+    /// The names.
+    pub domains: Vec<String>,
+    /// Whether a certificate is there.
+    pub serves: bool,
+    /// Certificates that were issued since it was configured so.
+    pub issued: u64,
+    /// Orders that came to nothing since.
+    pub failed: u64,
+    /// Why the last order came to nothing, until one succeeds.
+    pub problem: Option<String>,
+    /// When the next order is due.
+    pub next: Option<Timestamp>,
 }
 
 /// One store of sessions or users, by who asks it.

@@ -4,9 +4,7 @@
 //! is made anew when its names change or its end is near, the CA when its end is near. Keys are
 //! readable by their owner alone from the moment they exist, and written whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::error::{FileError, TlsError};
+use super::keep::{lock, make_folder, tighten, write};
 use super::names::CertificateNames;
 use super::pair::Pair;
 use super::{file, provider, server};
@@ -222,91 +221,10 @@ fn date(at: Timestamp) -> (i32, u8, u8) {
     )
 }
 
-/// Makes the folder, for its owner alone. Whether it was not there before: a new one is kept out of
-/// version control, one that the operator made is their own.
-fn make_folder(folder: &Path) -> Result<bool, FileError> {
-    if folder.is_dir() {
-        return Ok(false);
-    }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
-    }
-    let made = builder.create(folder);
-    made.map_err(|source| unwritable(folder, source))?;
-    Ok(true)
-}
-
-/// Held until dropped, or the process ends.
-fn lock(folder: &Path) -> Result<File, FileError> {
-    let path = folder.join(".portcullis.lock");
-    let file = options(0o600)
-        .create(true)
-        .open(&path)
-        .map_err(|source| unwritable(&path, source))?;
-    file.lock().map_err(|source| unwritable(&path, source))?;
-    Ok(file)
-}
-
-/// Writes a file whole: beside its place first, then renamed into it.
-fn write(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
-    let beside = PathBuf::from(format!("{}.new", path.display()));
-    let written = (|| {
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = options(mode).create_new(true).open(&beside)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    written.map_err(|source| unwritable(path, source))
-}
-
-fn options(mode: u32) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(mode);
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
-    options
-}
-
-/// Takes a key from everyone but its owner.
-#[cfg(unix)]
-fn tighten(key: &Path) -> Result<(), FileError> {
-    use std::os::unix::fs::PermissionsExt;
-    let failed = |source| unwritable(key, source);
-    let mode = fs::metadata(key).map_err(failed)?.permissions().mode();
-    let others = mode & 0o077;
-    if others == 0 {
-        return Ok(());
-    }
-    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).map_err(failed)
-}
-
-#[cfg(not(unix))]
-fn tighten(_key: &Path) -> Result<(), FileError> {
-    Ok(())
-}
-
-fn unwritable(path: &Path, source: io::Error) -> FileError {
-    FileError::Unwritable {
-        path: path.to_owned(),
-        source,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::super::testing::{Client, Ends, tls};

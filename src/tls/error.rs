@@ -151,6 +151,9 @@ pub enum TlsError {
     /// The development CA cannot be made.
     #[error("the development certificate cannot be made")]
     Development(#[source] rcgen::Error),
+    /// A certificate for a challenge, or a request for one, cannot be made.
+    #[error("what the CA is to see cannot be made")]
+    Made(#[source] rcgen::Error),
     /// The library refuses.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),

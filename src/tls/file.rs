@@ -74,9 +74,21 @@ pub(super) fn certificates(
     bytes: u64,
     most: usize,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path, bytes)?;
+    certificates_in(path, &read(path, bytes)?, most)
+}
+
+/// The same for text that was read; `path` is for errors.
+///
+/// # Errors
+///
+/// [`TlsError`] when it is not PEM, or has no certificate or more than `most`.
+pub(super) fn certificates_in(
+    path: &Path,
+    text: &[u8],
+    most: usize,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
+    for certificate in CertificateDer::pem_slice_iter(text) {
         if found.len() == most {
             return Err(TlsError::TooMany {
                 path: path.to_owned(),
@@ -91,7 +103,7 @@ pub(super) fn certificates(
     if found.is_empty() {
         return Err(TlsError::NoCertificate {
             path: path.to_owned(),
-            hint: certificate_hint(&text),
+            hint: certificate_hint(text),
         });
     }
     Ok(found)

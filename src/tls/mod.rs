@@ -3,13 +3,15 @@
 //! [`TlsState`] is what one configuration makes of `[tls]`: certificates chosen by SNI, protocol
 //! versions, ALPN, session tickets, client certificates. Renewed certificates are swapped in whole
 //! under living connections; a pair that is not sound is refused and the one before it stays.
-//! [`client_config`] is for upstreams. TLS 1.2 with AEAD and forward secrecy, and TLS 1.3; nothing
+//! [`Acme`] orders certificates from a CA and renews them. [`client_config`] is for upstreams. TLS 1.2 with AEAD and forward secrecy, and TLS 1.3; nothing
 //! older, no renegotiation, no compression, no 0-RTT.
 
+mod acme;
 mod client;
 mod development;
 mod error;
 mod file;
+mod keep;
 mod look;
 mod names;
 mod pair;
@@ -25,6 +27,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
 
+pub use acme::{Acme, Challenges, Progress};
 pub use client::{client_config, server_name};
 pub use error::{FileError, Problem, TlsError};
 pub use look::{Known, Looked, Roots, Trust, look, look_at_peer};

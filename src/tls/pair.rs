@@ -84,6 +84,16 @@ pub enum Warning {
         /// Which one, from 1.
         position: usize,
     },
+    /// No certificate yet.
+    #[error(
+        "there is no certificate yet for {names}: it is ordered from {directory} once the gateway runs; until then handshakes for these names are refused, or served with another certificate"
+    )]
+    Awaited {
+        /// The names.
+        names: String,
+        /// The CA's directory.
+        directory: String,
+    },
     /// Any user of the machine can read the key.
     #[error("the key {} can be read by every user of this machine; do `chmod 600` on it", path.display())]
     KeyReadable {
@@ -111,7 +121,19 @@ impl Pair {
     /// key is not the certificate's. An expired certificate is no error but a [`Warning`].
     pub(super) fn load(files: &CertificateFiles) -> Result<Self, TlsError> {
         let chain = file::certificates(&files.cert, file::CHAIN_BYTES, file::CHAIN_LENGTH)?;
-        let key = read_key(&files.key)?;
+        Self::assemble(files, chain, read_key(&files.key)?)
+    }
+
+    /// Checks a pair that stands in these files, or is going to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pair::load`] that are not about reading.
+    pub(super) fn assemble(
+        files: &CertificateFiles,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, TlsError> {
         let unusable = |source| TlsError::Key {
             path: files.key.clone(),
             source,

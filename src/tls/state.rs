@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
+use super::acme::{Acme, Challenges};
 use super::development;
 use super::error::{Problem, TlsError};
 use super::pair::{CertificateInfo, Pair, Warning};
@@ -20,6 +21,8 @@ pub struct TlsState {
     settings: Tls,
     resolver: Arc<Resolver>,
     config: ArcSwap<ServerConfig>,
+    /// Orders one more certificate, which stands behind the configured ones.
+    acme: Option<Arc<Acme>>,
     /// What the current `config` trusts; held while files are taken up, so that two refreshes
     /// cannot undo each other.
     trust: Mutex<ClientTrust>,
@@ -72,17 +75,23 @@ impl TlsState {
         let trust = ClientTrust::load(&settings.client_auth)
             .map_err(|problem| problems.push(problem))
             .unwrap_or(ClientTrust::None);
+        let acme = settings.acme.as_ref().and_then(|acme| {
+            let previous = previous.and_then(Self::acme);
+            Acme::open(acme, previous, now)
+                .map_err(|problem| problems.push(problem))
+                .ok()
+        });
         if !problems.is_empty() {
             return Err(problems);
         }
-        Self::assemble(settings, previous, pairs, trust)
+        Self::assemble(settings, previous, (pairs, acme), trust)
             .map_err(|error| vec![Problem::new("tls", error)])
     }
 
     fn assemble(
         settings: &Tls,
         previous: Option<&Self>,
-        pairs: Vec<Arc<Pair>>,
+        (mut pairs, acme): (Vec<Arc<Pair>>, Option<Arc<Acme>>),
         trust: ClientTrust,
     ) -> Result<Self, TlsError> {
         let ticketer = match previous {
@@ -91,12 +100,14 @@ impl TlsState {
             }
             Some(_) | None => server::new_ticketer()?,
         };
+        pairs.extend(acme.as_deref().and_then(Acme::held));
         let resolver = Arc::new(Resolver::new(Certificates::new(pairs)));
         let config = server::config(settings.only_tls13, &trust, Arc::clone(&resolver), ticketer)?;
         Ok(Self {
             settings: settings.clone(),
             resolver,
             config: ArcSwap::from_pointee(config),
+            acme,
             trust: Mutex::new(trust),
         })
     }
@@ -137,7 +148,50 @@ impl TlsState {
     pub fn warnings(&self, now: Timestamp) -> Vec<Warning> {
         let certificates = self.resolver.current();
         let pairs = certificates.pairs().iter();
-        pairs.flat_map(|pair| pair.warnings(now)).collect()
+        let awaited = (self.acme.as_ref())
+            .filter(|acme| !acme.serves())
+            .map(|acme| Warning::Awaited {
+                names: acme.domains().join(", "),
+                directory: acme.directory().to_owned(),
+            });
+        pairs
+            .flat_map(|pair| pair.warnings(now))
+            .chain(awaited)
+            .collect()
+    }
+
+    /// What orders certificates, where configured.
+    #[must_use]
+    pub const fn acme(&self) -> Option<&Arc<Acme>> {
+        self.acme.as_ref()
+    }
+
+    /// What a CA is answered that looks at a name in a handshake; `None` while none is expected, so
+    /// that other handshakes cost a look at a flag.
+    #[must_use]
+    pub fn looks(&self) -> Option<&Challenges> {
+        let challenges = self.acme.as_ref()?.challenges();
+        challenges.in_handshakes().then_some(challenges)
+    }
+
+    /// What a CA is answered that asks `host` for a token over plain http; `None` where no such
+    /// question is expected. May look at a file.
+    #[must_use]
+    pub fn proof(&self, host: &str, token: &str) -> Option<Arc<str>> {
+        self.acme.as_ref().and_then(|acme| acme.proof(host, token))
+    }
+
+    /// Serves with what [`Acme`] holds now.
+    pub fn take_ordered(&self) {
+        let _turn = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = self.acme.as_deref().and_then(Acme::held) else {
+            return;
+        };
+        let current = self.resolver.current();
+        let configured = known_files(&self.settings).len();
+        let mut pairs: Vec<_> = current.pairs().iter().take(configured).cloned().collect();
+        pairs.push(held);
+        self.resolver.swap(Certificates::new(pairs));
     }
 
     /// Whether `file` is one that [`TlsState::refresh`] takes up without a reload.
@@ -197,6 +251,7 @@ impl TlsState {
             });
         }
         if report.iter().any(Refreshed::is_renewed) {
+            pairs.extend(self.acme.as_deref().and_then(Acme::held));
             self.resolver.swap(Certificates::new(pairs));
         }
         report
@@ -303,6 +358,7 @@ fn blame(key: &str, files: &CertificateFiles, error: &TlsError) -> String {
         | TlsError::Verifier(_)
         | TlsError::ServerName { .. }
         | TlsError::Development(_)
+        | TlsError::Made(_)
         | TlsError::Tls(_) => false,
     };
     format!("{key}.{}", if of_key { "key" } else { "cert" })

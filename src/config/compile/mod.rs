@@ -1,5 +1,6 @@
 //! Raw to compiled: policy and settings that cannot be wrong, or every mistake at once.
 
+mod acme;
 mod action;
 mod api_key;
 mod auth;

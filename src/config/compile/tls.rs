@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::acme;
 use super::context::Context;
 use crate::config::problem::Problem;
 use crate::config::raw::decode::At;
@@ -26,6 +27,7 @@ pub(super) fn compile(
         .collect();
     let development = raw.development.filter(|on| on.value);
     let serves_tls = server.is_some_and(|server| !server.https.is_empty());
+    let has_certificates = has_certificates || raw.acme.is_some();
     check_needed(development.as_ref(), has_certificates, serves_tls, cx);
     Tls {
         certificates,
@@ -39,6 +41,7 @@ pub(super) fn compile(
                 names: hosts,
             }),
         client_auth: client_auth(raw.client_auth.as_ref(), raw.client_ca, serves_tls, cx),
+        acme: raw.acme.and_then(|raw| acme::compile(raw, server, cx)),
     }
 }
 
@@ -66,8 +69,8 @@ fn check_needed(
     match development {
         None if serves_tls && !has_certificates => {
             let message = "https is served, and no certificate is given";
-            let cure = "[[tls.certificate]] with `cert` and `key`, or `development = true` in \
-                        [tls] for a certificate made here";
+            let cure = "[[tls.certificate]] with `cert` and `key`, [tls.acme] for one that a CA \
+                        issues by itself, or `development = true` in [tls] for one made here";
             cx.error(Problem::new("tls.certificate", message).allowed(cure));
         }
         Some(on) if has_certificates => {

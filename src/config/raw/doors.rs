@@ -58,8 +58,20 @@ table! {
         development: bool,
         client_ca: String,
         client_auth: String,
+        acme: Acme,
     }
-    later { "acme" }
+}
+
+table! {
+    /// `[tls.acme]`.
+    Acme {
+        domains: Strings,
+        contact: Strings,
+        directory: String,
+        ca: String,
+        cache: String,
+        challenge: String,
+    }
 }
 
 table! {

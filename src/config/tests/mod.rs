@@ -1,5 +1,6 @@
 //! Whole files, good and bad: what `load` makes of them and what it says.
 
+mod acme;
 mod addresses;
 mod auth;
 mod cookies;

@@ -83,7 +83,6 @@ fn a_wrong_type_names_what_was_found_and_what_is_expected() {
 fn what_comes_later_is_not_unknown_but_not_in_this_version() {
     let later = &["not in this version of Portcullis"];
     refused("[◆tracing]\nanything = 1", later);
-    refused("[tls.◆acme]\ndomains = [\"a\"]", later);
     // A misspelt one is led there too.
     refused(&upstream("◆helth = 1"), &["did you mean health?"]);
 }

@@ -69,13 +69,13 @@ class Gateway:
     """One running gateway.
 
     `https_url`, `http_url`, `plain_url`, `admin_url`: no slash at the end. `ports`: name to number.
-    `folder`: where gateway.toml stands. `config`: that file.
+    `folder`: where gateway.toml stands. `config`: that file. A port is a free one unless it is given as a place.
     """
 
     def __init__(self, folder, toml, env=None, args=(), wait=True, **places):
         self.folder = Path(folder)
         self.config = self.folder / "gateway.toml"
-        self.ports = {name: free_port() for name in ("https", "http", "plain", "admin")}
+        self.ports = {name: places.pop(name, None) or free_port() for name in ("https", "http", "plain", "admin")}
         self.places = places
         self.env, self.args = env or {}, list(args)
         self.process = None

@@ -1,0 +1,178 @@
+//! `[tls.acme]`: for which names, from which CA, kept where.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+use super::context::Context;
+use crate::config::problem::Problem;
+use crate::config::raw::decode::At;
+use crate::config::raw::doors;
+use crate::config::raw::shapes::Strings;
+use crate::config::settings::{Acme, AcmeChallenge, Server};
+use crate::policy::host::{HostPattern, HostPatternError};
+
+/// Let's Encrypt, for certificates that browsers trust.
+const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// Beside the file.
+const CACHE: &str = "acme";
+/// Most names of one certificate: what Let's Encrypt takes.
+const MOST_DOMAINS: usize = 100;
+/// Most addresses to write to.
+const MOST_CONTACTS: usize = 10;
+
+pub(super) fn compile(
+    raw: At<doors::Acme>,
+    server: Option<&Server>,
+    cx: &mut Context<'_>,
+) -> Option<Acme> {
+    let At { key, value: raw } = raw;
+    if raw.domains.is_none() {
+        let allowed = "the names of the certificate, such as [\"app.example.com\"]";
+        cx.lacks(&key, "domains", Some(allowed));
+    }
+    let challenge = challenge(raw.challenge.as_ref(), server, cx);
+    let cache = raw.cache.unwrap_or_else(|| At {
+        key: format!("{key}.cache"),
+        value: CACHE.to_owned(),
+    });
+    let acme = Acme {
+        domains: domains(raw.domains, cx),
+        contact: contact(raw.contact, cx),
+        directory: directory(raw.directory.as_ref(), cx),
+        ca: raw.ca.map(|path| cx.file(&path)),
+        cache: cx.path(&cache),
+        challenge,
+    };
+    if server.is_some_and(|server| server.https.is_empty()) {
+        let message = "needs https: a certificate is for TLS, and `https` of [server] is false";
+        cx.error(Problem::new(key, message));
+    }
+    (!acme.domains.is_empty()).then_some(acme)
+}
+
+fn challenge(
+    given: Option<&At<String>>,
+    server: Option<&Server>,
+    cx: &mut Context<'_>,
+) -> AcmeChallenge {
+    let words = [AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01].map(|one| (one.as_str(), one));
+    let challenge = cx.word(given, &words).unwrap_or(AcmeChallenge::TlsAlpn01);
+    let has_http = server.is_none_or(|server| !server.http.is_empty());
+    if let Some(given) = given
+        && challenge == AcmeChallenge::Http01
+        && !has_http
+    {
+        let message = "needs `http` in [server]: the CA asks there, at port 80 of each name";
+        cx.error(
+            given
+                .wrong(message)
+                .allowed("http = \"0.0.0.0:80\" in [server]"),
+        );
+    }
+    challenge
+}
+
+fn domains(given: Option<At<Strings>>, cx: &mut Context<'_>) -> Vec<String> {
+    let key = given.as_ref().map(|given| given.key.clone());
+    let list = cx.some_strings(given, "a certificate has at least one name");
+    let list = list.unwrap_or_default();
+    if let Some(key) = key
+        && list.len() > MOST_DOMAINS
+    {
+        let message = "has more names than one certificate may have";
+        let problem = Problem::new(key, message);
+        let found = format!("{} names", list.len());
+        cx.error(problem.found(found).allowed(format!("1 to {MOST_DOMAINS}")));
+    }
+    let mut domains: Vec<String> = Vec::with_capacity(list.len());
+    for text in list {
+        match domain(&text.value) {
+            Ok(name) if domains.contains(&name) => {
+                cx.error(text.wrong("stands in this list twice"));
+            }
+            Ok(name) => domains.push(name),
+            Err(why) => {
+                let allowed = "a DNS name such as \"app.example.com\"";
+                cx.error(text.wrong(why).allowed(allowed));
+            }
+        }
+    }
+    domains
+}
+
+/// The name as certificates have it: lower case, and in IDNA where it is in other letters.
+fn domain(text: &str) -> Result<String, String> {
+    let wildcard = || {
+        let why = "is a wildcard, which neither challenge can prove: list the names, or get the \
+                   certificate by dns-01 elsewhere and name it in [[tls.certificate]]";
+        Err(why.to_owned())
+    };
+    let name = match HostPattern::parse(text) {
+        Ok(HostPattern::Exact(name)) => name,
+        Ok(HostPattern::Wildcard(_))
+        | Err(HostPatternError::Star(_) | HostPatternError::Everything) => return wildcard(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if name.starts_with('[') || name.parse::<IpAddr>().is_ok() {
+        return Err("is an address, and certificates are ordered for names alone".to_owned());
+    }
+    if !name.bytes().all(fits) {
+        return Err("has a character that no DNS name of a host has".to_owned());
+    }
+    Ok(name.into())
+}
+
+fn contact(given: Option<At<Strings>>, cx: &mut Context<'_>) -> Vec<String> {
+    let key = given.as_ref().map(|given| given.key.clone());
+    let list = cx.some_strings(given, "leave it out where the CA needs nobody to write to");
+    let list = list.unwrap_or_default();
+    if let Some(key) = key
+        && list.len() > MOST_CONTACTS
+    {
+        let message = format!("has more than {MOST_CONTACTS} addresses");
+        cx.error(Problem::new(key, message));
+    }
+    let mut contact = Vec::with_capacity(list.len());
+    for text in list {
+        let address = text.value.strip_prefix("mailto:").unwrap_or(&text.value);
+        if is_mail_address(address) {
+            contact.push(format!("mailto:{address}"));
+        } else {
+            let allowed = "an address such as \"ops@example.com\"";
+            cx.error(text.wrong("is not a mail address").allowed(allowed));
+        }
+    }
+    contact
+}
+
+/// One address without a display name or header fields, which RFC 8555 §7.3 forbids.
+fn is_mail_address(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"(),:;<>?[\\]&%".contains(&byte);
+    text.len() <= 254
+        && text.bytes().all(fits)
+        && text.split_once('@').is_some_and(|(user, host)| {
+            !user.is_empty() && domain(host).is_ok() && !host.contains('@')
+        })
+}
+
+fn directory(given: Option<&At<String>>, cx: &mut Context<'_>) -> String {
+    let Some(given) = given else {
+        return DIRECTORY.to_owned();
+    };
+    let url = Url::parse(&given.value).ok();
+    let url = url.filter(|url| {
+        url.scheme() == "https"
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    });
+    let Some(url) = url else {
+        let problem = given.wrong("is not the https address of an ACME directory");
+        cx.error(problem.allowed("such as \"https://ca.example.com/acme/directory\""));
+        return String::new();
+    };
+    url.into()
+}

@@ -1,0 +1,163 @@
+//! Certificates that a CA issues by ACME (RFC 8555): ordered, kept, renewed.
+//!
+//! One [`Acme`] looks after one set of names. It outlives reloads that leave `[tls.acme]` alone, so
+//! that an order under way is not begun again. What it holds stands in a folder; a restart orders
+//! nothing. Processes that share the folder order one after another, and the later ones find that
+//! there is nothing left to do.
+//!
+//! The protocol is the library's (`instant-acme`); what is asked of it, kept, answered and waited
+//! for is here. `rustls-acme`, the other choice, is an acceptor and a client in one: its cache hides
+//! the files, its stream of events the reasons, and http-01 and a CA's `Retry-After` are not in it.
+
+mod challenges;
+mod error;
+mod home;
+mod keeper;
+mod order;
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::error::Problem;
+use super::pair::Pair;
+use super::{client_config, error::TlsError};
+use crate::clock::Timestamp;
+use crate::config::settings::{Acme as Settings, AcmeChallenge, UpstreamTls};
+pub use challenges::Challenges;
+use home::Home;
+
+/// The certificate of one `[tls.acme]`.
+#[derive(Debug)]
+pub struct Acme {
+    settings: Settings,
+    home: Home,
+    challenges: Arc<Challenges>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Arc<Pair>>,
+    told: Progress,
+}
+
+/// How it stands, for metrics and the admin address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Certificates that were issued since the start.
+    pub issued: u64,
+    /// Orders that came to nothing since the start.
+    pub failed: u64,
+    /// Why the last order came to nothing, until one succeeds.
+    pub problem: Option<String>,
+    /// When the next one is due.
+    pub next: Option<Timestamp>,
+}
+
+impl Acme {
+    /// Looks up what is kept; asks no CA. `previous` goes on where it has the same settings. Blocks
+    /// on files.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] when the cache may not be read, or `ca` is no bundle of roots.
+    pub(super) fn open(
+        settings: &Settings,
+        previous: Option<&Arc<Self>>,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, Problem> {
+        if settings.ca.is_some() {
+            let wrong = |error: TlsError| Problem::new("tls.acme.ca", error);
+            client_config(&trust(settings)).map_err(wrong)?;
+        }
+        if let Some(previous) = previous.filter(|previous| previous.settings == *settings) {
+            return Ok(Arc::clone(previous));
+        }
+        let home = Home::of(settings);
+        let found = home.certificate(&settings.domains, now);
+        let found = found.map_err(|error| Problem::new("tls.acme.cache", error))?;
+        // After a change of the CA what was served goes on until the new one has issued.
+        let held = found.map(Arc::new).or_else(|| {
+            let before = previous?.held()?;
+            let is_of_use = home::covered(&before, &settings.domains) > 0;
+            is_of_use.then_some(before)
+        });
+        Ok(Arc::new(Self {
+            settings: settings.clone(),
+            home,
+            challenges: Arc::default(),
+            state: Mutex::new(State {
+                held,
+                told: Progress::default(),
+            }),
+        }))
+    }
+
+    /// Answers for CAs that look whether the names lead here.
+    #[must_use]
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// What a CA is answered that asks `host` for `token`: by this gateway's order, or by that of
+    /// another on the same folder. Looks at a file where this gateway has no such order.
+    #[must_use]
+    pub fn proof(&self, host: &str, token: &str) -> Option<Arc<str>> {
+        if self.settings.challenge != AcmeChallenge::Http01 || !self.orders(host) {
+            return None;
+        }
+        let own = self.challenges.request(token);
+        own.or_else(|| self.home.see(token).map(Arc::from))
+    }
+
+    /// Whether a certificate for this name is ordered here.
+    #[must_use]
+    pub fn orders(&self, name: &str) -> bool {
+        let mut names = self.settings.domains.iter();
+        names.any(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    /// The names that are ordered.
+    #[must_use]
+    pub fn domains(&self) -> &[String] {
+        &self.settings.domains
+    }
+
+    /// The address of the CA's directory.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        &self.settings.directory
+    }
+
+    /// Whether there is a certificate.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.lock().held.is_some()
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.lock().told.clone()
+    }
+
+    /// The certificate to serve with; `None` before the first is issued.
+    pub(super) fn held(&self) -> Option<Arc<Pair>> {
+        self.lock().held.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom the CA's own address is believed by.
+fn trust(settings: &Settings) -> UpstreamTls {
+    UpstreamTls {
+        ca: settings.ca.clone(),
+        ..UpstreamTls::default()
+    }
+}
