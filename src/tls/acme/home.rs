@@ -82,6 +82,12 @@ impl Home {
         one_file(self.file.clone())
     }
 
+    /// What is wrong with the certificate of the names, where it is there and spoilt. Blocks on files.
+    pub(super) fn damage(&self) -> Option<TlsError> {
+        let error = Pair::load(&self.files()).err()?;
+        (!matches!(error, TlsError::File(_))).then_some(error)
+    }
+
     /// Whether a certificate is of this CA.
     pub(super) fn owns(&self, pair: &Pair) -> bool {
         pair.info.path.starts_with(&self.folder)
@@ -263,10 +269,8 @@ fn sound(read: Result<Pair, TlsError>) -> Result<Option<Pair>, FileError> {
         Err(TlsError::File(FileError::Missing { .. })) => Ok(None),
         Err(TlsError::File(error)) => Err(error),
         Err(error) => {
-            tracing::warn!(
-                problem = error.line(),
-                "a certificate in the cache is spoilt; it is ordered anew"
-            );
+            // Told once, when it is opened: this is asked again and again.
+            tracing::debug!(problem = error.line(), "passed over a certificate");
             Ok(None)
         }
     }

@@ -237,8 +237,8 @@ impl Acme {
         let asked = tokio::time::timeout(WHOLE, self.advice(&held)).await;
         let again = match asked {
             Ok(Ok((window, again))) => {
-                let (start, end) = window;
-                let at = schedule::within(start, end, fastrand::f32());
+                let life = (held.info.not_before, held.info.not_after);
+                let at = schedule::advised(life, window, fastrand::f32());
                 if plan.due.is_none_or(|due| at < due) {
                     plan.due = Some(at);
                     tracing::info!(renewal = %at, "the CA would have the certificate renewed early");

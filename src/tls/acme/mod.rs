@@ -79,6 +79,12 @@ impl Acme {
         let home = Home::of(settings);
         let found = home.certificate(&settings.domains, now);
         let found = found.map_err(|error| Problem::new("tls.acme.cache", error))?;
+        if let Some(damage) = home.damage() {
+            tracing::warn!(
+                problem = damage.line(),
+                "the certificate in the ACME cache is spoilt; it is ordered anew"
+            );
+        }
         // After a change of the CA what was served goes on until the new one has issued.
         let held = found.map(Arc::new).or_else(|| {
             let before = previous?.held()?;

@@ -16,6 +16,9 @@ const LONGEST: Duration = Duration::from_hours(6);
 /// The longest wait that a CA may ask for.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
+/// How long a certificate is left alone at least, whatever its CA says.
+const LEAST_REST: Duration = Duration::from_hours(24);
+
 /// Why an attempt came to nothing, as far as the wait depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -34,10 +37,20 @@ pub(super) fn renewal(not_before: Timestamp, not_after: Timestamp, chance: f32) 
     not_before.saturating_add(after)
 }
 
-/// A moment between `start` and `end`. `chance` is random, 0 to 1.
-pub(super) fn within(start: Timestamp, end: Timestamp, chance: f32) -> Timestamp {
+/// When a CA would have a certificate renewed: at a moment of its window (RFC 9773 §4.2). `chance` is
+/// random, 0 to 1.
+///
+/// Not before a third of the life, or a day, is over: a CA whose window is always past must not be
+/// asked for one certificate after the other.
+pub(super) fn advised(
+    (not_before, not_after): (Timestamp, Timestamp),
+    (start, end): (Timestamp, Timestamp),
+    chance: f32,
+) -> Timestamp {
     let long = end.saturating_since(start);
-    start.saturating_add(long.mul_f32(chance.clamp(0.0, 1.0)))
+    let chosen = start.saturating_add(long.mul_f32(chance.clamp(0.0, 1.0)));
+    let rest = (not_after.saturating_since(not_before) / 3).min(LEAST_REST);
+    chosen.max(not_before.saturating_add(rest))
 }
 
 /// The wait after so many failures in a row, the last of them of this kind: longer each time, and a
@@ -74,6 +87,20 @@ mod tests {
         assert_eq!(renewal(BEGIN, end, 1.0), BEGIN.saturating_add(DAY * 57));
         // One that ends before it begins is due at once, not never.
         assert_eq!(renewal(end, BEGIN, 0.5), end);
+    }
+
+    #[test]
+    fn a_ca_has_a_certificate_renewed_early_but_not_at_once_again() {
+        let end = BEGIN.saturating_add(DAY * 90);
+        let past = (BEGIN.saturating_sub(DAY), BEGIN);
+        assert_eq!(advised((BEGIN, end), past, 0.5), BEGIN.saturating_add(DAY));
+        let soon = BEGIN.saturating_add(Duration::from_mins(3));
+        let at = advised((BEGIN, soon), past, 0.5);
+        assert_eq!(at, BEGIN.saturating_add(Duration::from_mins(1)));
+        let later = BEGIN.saturating_add(DAY * 9);
+        assert_eq!(advised((BEGIN, end), (later, later), 0.5), later);
+        // A window that ends before it begins is its begin.
+        assert_eq!(advised((BEGIN, end), (later, BEGIN), 1.0), later);
     }
 
     #[test]
@@ -119,9 +146,10 @@ mod tests {
         }
 
         #[test]
-        fn a_moment_within_a_window_is_in_it(long in 0_u64..1 << 30, chance in 0.0_f32..=1.0) {
+        fn a_moment_of_a_window_is_in_it(long in 0_u64..1 << 30, chance in 0.0_f32..=1.0) {
             let end = BEGIN.saturating_add(Duration::from_secs(long));
-            let at = within(BEGIN, end, chance);
+            let past = BEGIN.saturating_sub(DAY * 90);
+            let at = advised((past, end), (BEGIN, end), chance);
             // Floats are rounded, by less than a thousandth.
             let slack = Duration::from_secs(long / 1_000 + 1);
             prop_assert!(BEGIN <= at && at <= end.saturating_add(slack));
