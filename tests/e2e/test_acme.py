@@ -6,6 +6,7 @@ import re
 import shutil
 import ssl
 import stat
+import threading
 import time
 
 import pytest
@@ -235,12 +236,14 @@ def test_an_order_under_way_survives_a_reload(site):
 
 
 def test_gateways_that_share_the_folder_order_once(site, tmp_path):
-    site = site(front=True, sleep=3)
+    site = site(front=True)
+    site.front.hold = threading.Event()
     shared = {"toml": TOML.replace("challenge =", f'cache = "{tmp_path}/cache"\nchallenge =')}
     first = site.start(**shared)
     wait_for(lambda: ordered(first), 10, "the first order")
     others = {"https": free_port(), "http": free_port(), "admin": free_port()}
     second = site.start(**shared, **others)
+    site.front.hold.set()
     wait_for(site.serves, 60, "a certificate at the first")
     trust = site.ca.trust()
 
@@ -255,13 +258,15 @@ def test_gateways_that_share_the_folder_order_once(site, tmp_path):
 
 
 def test_any_gateway_on_the_folder_answers_the_ca_over_http(site, tmp_path):
-    site = site(sleep=4)
+    site = site(front=True)
+    site.front.hold = threading.Event()
     shared = {"toml": TOML.replace("challenge =", f'cache = "{tmp_path}/cache"\nchallenge =')}
     # The CA comes to the second, and the first orders.
     elsewhere = {"https": free_port(), "http": free_port(), "admin": free_port()}
     first = site.start("http-01", **shared, **elsewhere)
     wait_for(lambda: ordered(first), 10, "the first order")
     second = site.start("http-01", **shared)
+    site.front.hold.set()
     wait_for(site.serves, 60, "a certificate")
     assert ordered(first) == 1 and ordered(second) == 0
     assert not list(tmp_path.glob("cache/*/challenges/*"))
@@ -372,6 +377,8 @@ def test_the_ca_may_have_a_certificate_renewed_early(site):
     took = seconds_until(lambda: ordered(gate) >= 2, 45, "an early renewal")
     assert 12 < took < 34, took
     assert lines(gate, "renewed early")
+    wait_for(lambda: len(lines(gate, "a certificate was issued")) == 2, 20, "the renewal")
+    time.sleep(3)
     assert site.front.orders() == 2
 
 

@@ -66,7 +66,7 @@ impl Acme {
     /// Does what is to be done now; how long to wait then.
     async fn step(self: &Arc<Self>, plan: &mut Plan, took: &impl Fn()) -> Duration {
         // What another process has put there is found before anything is ordered.
-        match self.on_files(|acme| acme.look()).await {
+        match self.on_files(Self::look).await {
             Ok(true) => took(),
             Ok(false) => {}
             Err(error) => tracing::warn!(problem = error.line(), "cannot look into the ACME cache"),
@@ -127,7 +127,7 @@ impl Acme {
             return Ok(Came::Elsewhere);
         };
         // It may have ordered between our look and the lock.
-        if self.on_files(|acme| acme.look()).await.unwrap_or(false) {
+        if self.on_files(Self::look).await.unwrap_or(false) {
             return Ok(Came::New);
         }
         let wire = self.wire().await.map_err(|error| (error, None))?;

@@ -223,6 +223,10 @@ impl Desk<'_> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library may come to know more"
+)]
 fn offers(authorization: &instant_acme::AuthorizationState) -> String {
     let kinds = authorization.challenges.iter();
     let kinds = kinds.map(|one| match &one.r#type {

@@ -107,14 +107,13 @@ impl HttpClient for Wire {
 fn settle_wait(headers: &mut HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.remove(RETRY_AFTER)?;
     let text = text.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = httpdate::parse_http_date(text).ok()?;
-            let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            let at = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
-            Timestamp::from_unix_seconds(at).saturating_since(now)
-        }
+    let wait = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = httpdate::parse_http_date(text).ok()?;
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_unix_seconds(at).saturating_since(now)
     };
     let wait = wait.min(LONGEST_ASKED);
     headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));

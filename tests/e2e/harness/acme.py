@@ -149,10 +149,11 @@ class Front:
     """Passes everything on to a `Pebble`, and keeps what was asked in `asked`: method and path.
 
     `refusal`: `(status, headers, problem)` for every new order. `window`: `(start, end)`, when to renew, as text.
+    `hold`: an event that new orders wait for.
     """
 
     def __init__(self, pebble, folder):
-        self.asked, self.refusal, self.window = [], None, None
+        self.asked, self.refusal, self.window, self.hold = [], None, None, None
         front = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -189,6 +190,8 @@ class Front:
             nonces = [(name, value) for name, value in nonce if name.lower() == "replay-nonce"]
             kind = [("Content-Type", "application/problem+json")]
             return status, [*kind, *nonces, *more], json.dumps(problem).encode()
+        if self.hold and path == "/order-plz":
+            self.hold.wait(25)
         status, answered, text = self._forward(method, path, headers, body, pebble)
         if self.window and path == "/dir":
             directory = json.loads(text)
