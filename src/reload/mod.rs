@@ -248,12 +248,17 @@ impl Reloader {
         });
     }
 
-    /// Ends the background work.
-    pub fn stop(&self) {
+    /// Orders no certificate any more: a CA that looks does not come to this process from now on.
+    pub fn stop_ordering(&self) {
         let mut ordering = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, cancel)) = ordering.take() {
             cancel.cancel();
         }
+    }
+
+    /// Ends the background work.
+    pub fn stop(&self) {
+        self.stop_ordering();
         self.background
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

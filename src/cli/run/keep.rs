@@ -263,6 +263,7 @@ impl Keeper<'_> {
             // The next process has the admin address.
             End::HandedOver => cancel.cancel(),
         }
+        reloader.stop_ordering();
         self.gateway.begin_drain();
         let mut stopping = tokio::task::spawn_blocking(move || serving.stop(limit));
         let stopped = async {
