@@ -325,7 +325,7 @@ def test_a_challenge_is_shown_while_it_is_pending_and_to_nobody_else(site):
 def test_a_token_is_answered_at_its_exact_place_while_it_is_pending(site):
     site = site(front=True, sleep=5)
     gate = site.start("http-01", names=NAMES[:1])
-    wait_for(lambda: any("chal" in path for _, path in site.front.asked), 15, "the challenge", every=0.02)
+    wait_for(lambda: any("chal" in path for path, _ in site.front.asked), 15, "the challenge", every=0.02)
     for path in ("", "x", "../", "a" * 43):
         answer = gate.get("/.well-known/acme-challenge/" + path, door="http", headers={"host": NAMES[0]})
         assert answer.status_code in (308, 400), (path, answer.status_code)

@@ -146,7 +146,7 @@ def _serve(folder, handler):
 
 
 class Front:
-    """Passes everything on to a `Pebble`, and keeps what was asked in `asked`: method and path.
+    """Passes everything on to a `Pebble`, and keeps what was asked and answered in `asked`: path and status.
 
     `refusal`: `(status, headers, problem)` for every new order. `window`: `(start, end)`, when to renew, as text.
     `hold`: an event that new orders wait for.
@@ -165,6 +165,7 @@ class Front:
             def _pass(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 status, headers, answer = front._answer(self.command, self.path, self.headers, body, pebble)
+                front.asked.append((self.path, status))
                 self.send_response(status)
                 for name, value in headers:
                     self.send_header(name, value)
@@ -179,7 +180,6 @@ class Front:
         self.directory = f"https://{HOST}:{self._server.server_port}/dir"
 
     def _answer(self, method, path, headers, body, pebble):
-        self.asked.append((method, path))
         if self.window and path.startswith("/renewal/"):
             start, end = self.window
             text = json.dumps({"suggestedWindow": {"start": start, "end": end}}).encode()
@@ -213,12 +213,12 @@ class Front:
             connection.close()
 
     def orders(self):
-        """How many certificates were ordered."""
-        return sum(path == "/order-plz" for _, path in self.asked)
+        """How many certificates were ordered; a nonce that was rejected is no order."""
+        return sum(path == "/order-plz" and status != 400 for path, status in self.asked)
 
     def accounts(self):
-        """How many accounts were asked for."""
-        return sum(path == "/sign-me-up" for _, path in self.asked)
+        """How many accounts were made."""
+        return sum(path == "/sign-me-up" and status == 201 for path, status in self.asked)
 
     def close(self):
         self._server.shutdown()
