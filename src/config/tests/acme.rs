@@ -18,7 +18,7 @@ fn compiled(keys: &str) -> Acme {
 
 #[test]
 fn names_alone_are_enough() {
-    let acme = compiled("domains = [\"App.Example.com\", \"bücher.example.\"]");
+    let acme = compiled("domains = [\"App.Example.com\", \"bücher.example\"]");
     assert_eq!(
         acme,
         Acme {

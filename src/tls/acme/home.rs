@@ -64,11 +64,9 @@ impl Home {
         let host = host.as_ref().and_then(url::Url::host_str);
         let ca = named(host.unwrap_or_default(), &[&settings.directory]);
         let mut names: Vec<&str> = settings.domains.iter().map(String::as_str).collect();
-        let first = names.first().copied().unwrap_or_default();
-        let stem = named(first, {
-            names.sort_unstable();
-            &names
-        });
+        // In whatever order they stand in the file.
+        names.sort_unstable();
+        let stem = named(names.first().copied().unwrap_or_default(), &names);
         let folder = settings.cache.join(ca);
         Self {
             cache: settings.cache.clone(),
