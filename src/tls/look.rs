@@ -13,6 +13,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
+use super::acme;
 use super::error::TlsError;
 use super::names::CertificateNames;
 use super::pair::{CertificateInfo, Pair, Warning, describe};
@@ -73,17 +74,25 @@ pub struct Known {
 pub struct Roots(Arc<RootCertStore>);
 
 impl Known {
-    /// The pairs of a configuration, in its order. Opens nothing.
+    /// The pairs of a configuration, in its order, and behind them the one that was ordered by ACME,
+    /// where it is there. Opens nothing.
     #[must_use]
     pub fn of(settings: &Tls) -> Vec<Self> {
         let made_here = settings.development.is_some() && settings.certificates.is_empty();
         let known = known_files(settings).into_iter();
+        let ordered = settings.acme.as_ref().map(acme::files);
+        let ordered = ordered.filter(|files| files.cert.exists());
         known
             .map(|(key, files)| Self {
                 key,
                 files,
                 made_here,
             })
+            .chain(ordered.map(|files| Self {
+                key: "tls.acme".to_owned(),
+                files,
+                made_here: false,
+            }))
             .collect()
     }
 }

@@ -14,7 +14,8 @@ pub(super) type Pairs = [(Known, Result<Looked, String>)];
 pub(super) fn verdicts(pairs: &Pairs, hosts: &[String], now: Timestamp) -> Vec<Finding> {
     let mut found = Vec::new();
     if pairs.is_empty() {
-        let why = "there are none yet: the gateway makes one for development when it first starts";
+        let why = "there are none yet: the gateway makes one for development when it first starts, or orders \
+                   those of [tls.acme] once it runs";
         found.push(Finding::skipped("certificate.files", "certificates", why));
     }
     for (known, looked) in pairs {
@@ -50,11 +51,12 @@ fn of_pair(about: &str, known: &Known, looked: &Looked, now: Timestamp) -> Vec<F
                     "have one issued with the hosts as subject alternative names",
                 ));
             }
-            // Told by `expiry`, by `chain` and with the files.
+            // Told by `expiry`, by `chain` and with the files; one that is awaited is no pair yet.
             Warning::Expired { .. }
             | Warning::ExpiresSoon { .. }
             | Warning::NotYetValid { .. }
             | Warning::ChainOrder { .. }
+            | Warning::Awaited { .. }
             | Warning::KeyReadable { .. } => {}
         }
     }

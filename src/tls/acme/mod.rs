@@ -25,7 +25,7 @@ use super::error::Problem;
 use super::pair::Pair;
 use super::{client_config, error::TlsError};
 use crate::clock::Timestamp;
-use crate::config::settings::{Acme as Settings, AcmeChallenge, UpstreamTls};
+use crate::config::settings::{Acme as Settings, AcmeChallenge, CertificateFiles, UpstreamTls};
 pub use challenges::Challenges;
 use home::Home;
 
@@ -55,6 +55,11 @@ pub struct Progress {
     pub problem: Option<String>,
     /// When the next one is due.
     pub next: Option<Timestamp>,
+}
+
+/// Where the certificate of these settings stands, with its key, once it was ordered.
+pub(super) fn files(settings: &Settings) -> CertificateFiles {
+    Home::of(settings).files()
 }
 
 impl Acme {
