@@ -15,8 +15,11 @@ use crate::config::settings::Settings;
 use crate::config::{self, Loaded, Problem, ProcessEnvironment};
 use crate::gateway::{BuildProblem, Gateway, Snapshot};
 use crate::store::ledger::Opening;
-use crate::telemetry::{LogGuard, Metrics};
+use crate::telemetry::{LastReload, LogGuard, Metrics};
 use crate::tls::{Acme, Outcome, Refreshed};
+
+/// Why certificates were read again.
+const RENEWAL: &str = "a certificate changed";
 
 /// What a reload came to.
 #[derive(Debug)]
@@ -125,10 +128,15 @@ impl Reloader {
         let refreshed = tokio::task::spawn_blocking(move || tls.refresh(clock::now())).await;
         let refreshed = refreshed.unwrap_or_default();
         let refused = |one: &Refreshed| matches!(one.outcome, Outcome::Refused(_));
+        let metrics = &self.gateway.metrics;
         if refreshed.iter().any(refused) {
-            self.gateway.metrics.reload_failed();
+            metrics.reload_failed();
+            let problems: Vec<_> = refreshed.iter().filter_map(refusal).collect();
+            let problems = problems.into_iter();
+            metrics.tell_reload(LastReload::refused(RENEWAL, clock::now(), problems));
         } else if refreshed.iter().any(Refreshed::is_renewed) {
-            self.gateway.metrics.reload_succeeded(clock::now());
+            metrics.reload_succeeded(clock::now());
+            metrics.tell_reload(LastReload::taken(RENEWAL, clock::now()));
         }
         for one in refreshed {
             match one.outcome {
@@ -180,7 +188,9 @@ impl Reloader {
                 self.gateway.swap(next);
                 self.start_background();
                 // Told last: who waits for it finds the new rules in force.
-                self.gateway.metrics.reload_succeeded(clock::now());
+                let metrics = &self.gateway.metrics;
+                metrics.tell_reload(LastReload::taken(why, clock::now()));
+                metrics.reload_succeeded(clock::now());
                 tracing::info!(
                     why,
                     generation = self.gateway.generation(),
@@ -197,6 +207,9 @@ impl Reloader {
                     mistakes = problems.len(),
                     "the configuration was not taken; the old one stays"
                 );
+                let told = problems.iter().map(Problem::to_string);
+                let told = LastReload::refused(why, clock::now(), told);
+                self.gateway.metrics.tell_reload(told);
                 self.gateway.metrics.reload_failed();
                 Reloaded::Refused(problems)
             }
@@ -264,6 +277,19 @@ impl Reloader {
             .unwrap_or_else(PoisonError::into_inner)
             .cancel();
     }
+}
+
+/// What a renewed certificate that was refused is told as.
+fn refusal(one: &Refreshed) -> Option<String> {
+    let Outcome::Refused(error) = &one.outcome else {
+        return None;
+    };
+    Some(format!(
+        "{}: {}: {}",
+        one.key,
+        one.file.display(),
+        error.line()
+    ))
 }
 
 /// What cannot change while the gateway runs: addresses are bound and threads are there.

@@ -87,6 +87,11 @@ impl<const N: usize> Histogram<N> {
         bucket.map_or(&self.beyond, |(_, bucket)| bucket).inc();
     }
 
+    /// How many were in each bucket, and beyond the last.
+    pub(super) fn numbers(&self) -> ([u64; N], u64) {
+        (self.buckets.each_ref().map(Counter::get), self.beyond.get())
+    }
+
     /// What was counted so far.
     pub(super) fn read(&self) -> Observed {
         let mut count = 0;

@@ -8,7 +8,8 @@ use prometheus::proto;
 
 use crate::clock;
 use crate::telemetry::cells::Observed;
-use crate::telemetry::metrics::{Door, Refused, Shared};
+use crate::telemetry::doors::{Door, Refused};
+use crate::telemetry::metrics::Shared;
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
 use crate::telemetry::reading::{LimitReading, Reading, SessionsReading, StoreReading};

@@ -11,78 +11,14 @@ use crate::policy::Policy;
 use crate::telemetry::bound::Bound;
 use crate::telemetry::cells::{Counter, Gauge};
 use crate::telemetry::collect::Collect;
+use crate::telemetry::doors::{Door, Refused};
+use crate::telemetry::history::Tally;
+use crate::telemetry::last_reload::LastReload;
 use crate::telemetry::log::Log;
 use crate::telemetry::reading::{Probe, Reading};
 use crate::telemetry::refusals::Refusals;
 use crate::telemetry::secret_watch::SecretChange;
 use crate::telemetry::tables::{AuthenticatorMetrics, RouteMetrics, RouteRow, Tables};
-
-/// A kind of listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// The routes, with TLS.
-    Https,
-    /// The routes, without TLS.
-    Plain,
-    /// Redirects to https.
-    Http,
-    /// The admin address.
-    Admin,
-}
-
-impl Door {
-    /// Every door.
-    pub const ALL: [Self; 4] = [Self::Https, Self::Plain, Self::Http, Self::Admin];
-
-    /// The `listener` label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Https => "https",
-            Self::Plain => "plain",
-            Self::Http => "http",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// Why a connection was closed before it was served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// `connections`.
-    Limit,
-    /// `connections_per_ip`.
-    LimitPerIp,
-    /// The TLS handshake failed.
-    Tls,
-    /// The PROXY protocol header was missing or wrong.
-    ProxyProtocol,
-    /// The handshake or PROXY header did not come in time.
-    Timeout,
-}
-
-impl Refused {
-    /// Every reason.
-    pub const ALL: [Self; 5] = [
-        Self::Limit,
-        Self::LimitPerIp,
-        Self::Tls,
-        Self::ProxyProtocol,
-        Self::Timeout,
-    ];
-
-    /// The `reason` label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Limit => "limit",
-            Self::LimitPerIp => "limit_per_ip",
-            Self::Tls => "tls",
-            Self::ProxyProtocol => "proxy_protocol",
-            Self::Timeout => "timeout",
-        }
-    }
-}
 
 /// What is counted at one kind of listener.
 #[derive(Debug, Default)]
@@ -113,6 +49,7 @@ pub(super) struct Shared {
     pub(super) last_reload_failed: Gauge,
     /// Seconds since 1970.
     pub(super) loaded_at: Gauge,
+    pub(super) last_reload: Mutex<Option<LastReload>>,
     pub(super) refusals: Refusals,
     /// The tables in force.
     pub(super) tables: ArcSwap<Tables>,
@@ -183,6 +120,7 @@ impl Metrics {
             reloads_failed: Counter::default(),
             last_reload_failed: Gauge::default(),
             loaded_at: Gauge::default(),
+            last_reload: Mutex::default(),
             refusals: Refusals::default(),
             tables: ArcSwap::default(),
             probe: Mutex::new(None),
@@ -288,6 +226,19 @@ impl Metrics {
         self.shared.last_reload_failed.get() == 0
     }
 
+    /// Keeps what a reload came to, beside the count of it.
+    pub fn tell_reload(&self, told: LastReload) {
+        let mut last = (self.shared.last_reload.lock()).unwrap_or_else(PoisonError::into_inner);
+        *last = Some(told);
+    }
+
+    /// What the last reload came to; `None` where there was none.
+    #[must_use]
+    pub fn last_reload(&self) -> Option<LastReload> {
+        let last = (self.shared.last_reload.lock()).unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
     /// When the configuration in force was loaded.
     #[must_use]
     pub fn loaded_at(&self) -> Timestamp {
@@ -298,6 +249,30 @@ impl Metrics {
     #[must_use]
     pub fn started(&self) -> Timestamp {
         self.shared.started
+    }
+
+    /// What was counted of all requests since the start, but of routes that are no more.
+    #[must_use]
+    pub fn totals(&self) -> Tally {
+        let tables = self.shared.tables.load();
+        let mut all = Tally::default();
+        let routes = tables.routes.iter().map(|slot| &slot.metrics);
+        for route in routes.chain([&tables.elsewhere]) {
+            all.add_route(route);
+        }
+        all
+    }
+
+    /// Requests under way, open WebSockets, and open connections but for those to the admin address.
+    #[must_use]
+    pub fn open_now(&self) -> OpenNow {
+        let open = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        let doors = Door::ALL.into_iter().filter(|door| *door != Door::Admin);
+        OpenNow {
+            requests: open(&self.shared.in_flight),
+            websockets: open(&self.shared.websockets),
+            connections: doors.map(|door| open(&self.shared.door(door).open)).sum(),
+        }
     }
 
     /// Requests, refusals and refusals passed over, by route, in the order of the configuration.
@@ -346,6 +321,17 @@ impl Metrics {
     pub fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// What is open now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OpenNow {
+    /// Requests under way.
+    pub requests: u64,
+    /// WebSockets.
+    pub websockets: u64,
+    /// Connections of clients.
+    pub connections: u64,
 }
 
 /// What was counted of one route.

@@ -10,6 +10,9 @@ mod bound;
 mod cells;
 mod collect;
 mod completed;
+mod doors;
+mod history;
+mod last_reload;
 mod line;
 pub mod log;
 mod metrics;
@@ -28,8 +31,11 @@ pub mod trace;
 pub use bound::Bound;
 pub use cells::{CodeCounters, Counter, Gauge, Histogram};
 pub use completed::Completed;
+pub use doors::{Door, Refused};
+pub use history::{Durations, History, Tally};
+pub use last_reload::LastReload;
 pub use log::{Log, LogGuard};
-pub use metrics::{Door, Held, Metrics, Refused, RouteCounts};
+pub use metrics::{Held, Metrics, OpenNow, RouteCounts};
 pub use reading::{
     AcmeReading, CertificateReading, JwksReading, LimitReading, Probe, Reading, ServerCounters,
     ServerCounts, ServerReading, SessionsReading, StoreReading,

@@ -20,7 +20,7 @@ const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 
 /// Upper ends of the buckets for time in the gateway.
-const GATEWAY_BOUNDS: [u64; 8] = [
+pub(super) const GATEWAY_BOUNDS: [u64; 8] = [
     50 * US,
     100 * US,
     250 * US,
@@ -32,7 +32,7 @@ const GATEWAY_BOUNDS: [u64; 8] = [
 ];
 
 /// Upper ends of the buckets for time in the app.
-const APP_BOUNDS: [u64; 11] = [
+pub(super) const APP_BOUNDS: [u64; 11] = [
     MS,
     5 * MS,
     25 * MS,
