@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Assertions, Authenticators};
 use crate::clock;
-use crate::config::Loaded;
 use crate::config::settings::{Settings, TokenHandler};
+use crate::config::{Loaded, Shown};
 use crate::limiter::Limiters;
 use crate::policy::Policy;
 use crate::policy::cors::CorsRule;
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub metrics: Bound,
     /// Every cross-origin rule that a route uses, for refusals that no route was found for.
     pub cors_rules: Vec<Arc<CorsRule>>,
+    /// The configuration, as it may be shown.
+    pub shown: Shown,
 }
 
 /// How often a store that is out is asked whether it is back.
@@ -104,7 +106,10 @@ impl Snapshot {
         opening: Opening,
     ) -> Result<Self, Vec<BuildProblem>> {
         let Loaded {
-            policy, settings, ..
+            policy,
+            settings,
+            shown,
+            ..
         } = loaded;
         let mut problems: Vec<BuildProblem> = Vec::new();
         let tls = TlsState::load(&settings.tls, previous.map(|old| &*old.tls), clock::now());
@@ -184,6 +189,7 @@ impl Snapshot {
             tls: Arc::new(tls),
             metrics,
             cors_rules,
+            shown,
         })
     }
 }

@@ -10,11 +10,13 @@ mod places;
 mod problem;
 mod raw;
 pub mod settings;
+mod shown;
 mod source;
 mod units;
 
 pub use places::Places;
 pub use problem::{Place, Problem, Report};
+pub use shown::Shown;
 pub use source::{Environment, MAX_BYTES, ProcessEnvironment};
 
 use std::path::Path;
@@ -35,6 +37,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Where each key stands, for mistakes that are found later.
     pub places: Places,
+    /// All of it, as it may be shown.
+    pub shown: Shown,
 }
 
 /// Reads, checks and compiles the file at `path`, with the environment on top.
@@ -66,7 +70,9 @@ pub fn load_text(path: &Path, text: &str, environment: &dyn Environment) -> Resu
         .warnings
         .into_iter()
         .for_each(|warning| problems.warn(warning));
-    let compiled = match raw::File::decode(&layers.root, "", &mut problems) {
+    let raw = raw::File::decode(&layers.root, "", &mut problems);
+    let shown = Shown::of(path, &layers.root, &problems.take_secrets());
+    let compiled = match raw {
         Some(raw) => {
             let (compiled, rest) = compile::compile(path, raw, environment, problems);
             problems = rest;
@@ -86,6 +92,7 @@ pub fn load_text(path: &Path, text: &str, environment: &dyn Environment) -> Resu
         settings,
         warnings,
         places: layers.places,
+        shown,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Mistakes are collected and told all at once. A value that may be a secret is never repeated.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -190,13 +191,15 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Collects mistakes and warnings, giving each its place.
+/// Collects mistakes and warnings, giving each its place, and which keys hold a secret.
 #[derive(Debug)]
 pub(super) struct Problems<'a> {
     places: &'a Places,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
     unlisted: usize,
+    /// Keys that hold a secret.
+    secrets: BTreeSet<String>,
 }
 
 impl<'a> Problems<'a> {
@@ -206,7 +209,18 @@ impl<'a> Problems<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             unlisted: 0,
+            secrets: BTreeSet::new(),
         }
+    }
+
+    /// Notes that the value at a key is a secret.
+    pub(super) fn note_secret(&mut self, key: &str) {
+        self.secrets.insert(key.to_owned());
+    }
+
+    /// The keys that were noted to hold a secret.
+    pub(super) fn take_secrets(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.secrets)
     }
 
     /// Notes a mistake.

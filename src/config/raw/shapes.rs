@@ -169,14 +169,20 @@ impl Decode for RawSecret {
                     }
                 }
             }
-            (_, Some(written)) => Some(Self::Plain {
-                value: Secret::new(written.clone()),
-                in_file: false,
-            }),
-            (Data::Text(text), None) => Some(Self::Plain {
-                value: Secret::new(text.clone()),
-                in_file: true,
-            }),
+            (_, Some(written)) => {
+                problems.note_secret(key);
+                Some(Self::Plain {
+                    value: Secret::new(written.clone()),
+                    in_file: false,
+                })
+            }
+            (Data::Text(text), None) => {
+                problems.note_secret(key);
+                Some(Self::Plain {
+                    value: Secret::new(text.clone()),
+                    in_file: true,
+                })
+            }
             (
                 Data::List(_) | Data::Whole(_) | Data::Float(_) | Data::Bool(_) | Data::Table(_),
                 None,
