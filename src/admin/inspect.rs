@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::rules;
 use crate::auth::Assertions;
 use crate::config::settings::Settings;
 use crate::gateway::{Gateway, Snapshot};
@@ -51,7 +52,7 @@ impl Inspect for Gateway {
         let ordered = gate.policy.routes.ordered().into_iter();
         ordered
             .filter(|(_, route)| seen.insert(route.id))
-            .map(|(_, route)| RouteRow::of(route, &gate.settings))
+            .map(|(_, route)| RouteRow::of(route, &gate))
             .collect()
     }
 
@@ -81,6 +82,8 @@ pub struct RouteRow {
     pub access: String,
     /// Its cross-origin rule.
     pub cors: Option<String>,
+    /// What else it asks and changes, in words.
+    pub rules: Vec<String>,
     /// Whether it refuses nobody.
     pub observes: bool,
 }
@@ -88,8 +91,10 @@ pub struct RouteRow {
 impl RouteRow {
     /// A route in words.
     #[must_use]
-    pub fn of(route: &Route, settings: &Settings) -> Self {
+    pub fn of(route: &Route, gate: &Snapshot) -> Self {
+        let settings = &gate.settings;
         Self {
+            rules: rules::of(route, gate),
             route: route.label.to_string(),
             to: destination(&route.action, settings),
             access: access(&route.authenticators, &route.requirement, settings),

@@ -2,20 +2,25 @@
 //!
 //! A listener of its own with rules of its own (`access`); nothing of it stands on the public
 //! door. It only tells, but for one request that changes something: a revocation, whose body alone is
-//! read. One request
-//! a connection, few connections, short deadlines: nobody can tie it up for long.
+//! read. One request a connection, few connections, short deadlines: nobody can tie it up for long.
+//! Those who listen to the dashboard's events stay longer; there are fewer places for them (`live`).
 
 mod access;
+mod board;
+mod causes;
 mod dashboard;
-mod html;
 mod inspect;
+mod live;
 mod pages;
+mod rules;
 mod sessions;
 mod status;
+mod traffic;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -45,6 +50,8 @@ struct Limits {
     head: Duration,
     /// From a connection's first byte to its last.
     whole: Duration,
+    /// The same, where the answer goes on.
+    lasting: Duration,
     /// What those under way have left when the listener ends.
     last: Duration,
 }
@@ -53,6 +60,7 @@ const LIMITS: Limits = Limits {
     connections: 64,
     head: Duration::from_secs(5),
     whole: Duration::from_secs(30),
+    lasting: live::LONGEST.saturating_add(Duration::from_secs(30)),
     last: Duration::from_secs(1),
 };
 
@@ -66,6 +74,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The running gateway.
     pub inspect: Arc<dyn Inspect>,
+    /// What goes on, for the dashboard.
+    live: live::Live,
 }
 
 impl AdminState {
@@ -75,6 +85,7 @@ impl AdminState {
         Arc::new(Self {
             metrics: Arc::clone(&gateway.metrics),
             inspect: gateway,
+            live: live::Live::default(),
         })
     }
 }
@@ -97,6 +108,7 @@ async fn serve_within(
             return;
         }
     };
+    let keeper = tokio::spawn(live::keep(Arc::clone(&state), cancel.clone()));
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     while let Some(accepted) = cancel.run_until_cancelled(accept(&listener, &slots)).await {
@@ -116,6 +128,7 @@ async fn serve_within(
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
+    let _ended = keeper.await;
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(limits.last, all).await.is_err() {
         connections.shutdown().await;
@@ -133,12 +146,17 @@ async fn accept(
 }
 
 /// One request, one answer.
-async fn converse(limits: Limits, bound: SocketAddr, stream: TcpStream, state: &AdminState) {
+async fn converse(limits: Limits, bound: SocketAddr, stream: TcpStream, state: &Arc<AdminState>) {
     let _held = state.metrics.connection(Door::Admin);
     let local = stream.local_addr().map_or(bound, |local| local).ip();
+    let lasts = AtomicBool::new(false);
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (head, body) = request.into_parts();
-        async move { Ok::<_, Infallible>(pages::answer(state, (bound, local), &head, body).await) }
+        let lasts = &lasts;
+        async move {
+            let answer = pages::answer(state, (bound, local), (&head, body), lasts).await;
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -148,10 +166,21 @@ async fn converse(limits: Limits, bound: SocketAddr, stream: TcpStream, state: &
         .max_buf_size(16 << 10)
         .serve_connection(TokioIo::new(stream), service);
     // A client that goes away or sends what is no request is not worth a line.
-    match timeout(limits.whole, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin address broke"),
-        Err(_) => tracing::debug!("a connection to the admin address took too long"),
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the admin address broke");
+        },
+        () = patience(limits, &lasts) => {
+            tracing::debug!("a connection to the admin address took too long");
+        }
+    }
+}
+
+/// Ends when a connection has lasted for as long as it may.
+async fn patience(limits: Limits, lasts: &AtomicBool) {
+    sleep(limits.whole).await;
+    if lasts.load(Ordering::Relaxed) {
+        sleep(limits.lasting.saturating_sub(limits.whole)).await;
     }
 }
 
@@ -188,6 +217,7 @@ mod tests {
                 to: "upstream <edms>".to_owned(),
                 access: "token; any role of: staff".to_owned(),
                 cors: Some("web".to_owned()),
+                rules: vec!["limit login: 10/m".to_owned()],
                 observes: false,
             }]
         }
@@ -203,14 +233,25 @@ mod tests {
         task: JoinHandle<()>,
     }
 
+    /// What is shown of a gateway with this token.
+    pub(super) fn state(token: Option<&'static str>) -> Arc<AdminState> {
+        let draining = false;
+        showing(Fake { token, draining })
+    }
+
+    fn showing(gateway: Fake) -> Arc<AdminState> {
+        Arc::new(AdminState {
+            metrics: Arc::new(Metrics::new(Log::none(), NOW)),
+            inspect: Arc::new(gateway),
+            live: live::Live::default(),
+        })
+    }
+
     async fn start(gateway: Fake, limits: Limits) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
-        let state = Arc::new(AdminState {
-            metrics: Arc::new(Metrics::new(Log::none(), NOW)),
-            inspect: Arc::new(gateway),
-        });
+        let state = showing(gateway);
         let task = tokio::spawn(serve_within(limits, listener, state, cancel.clone()));
         Running {
             address,
@@ -256,9 +297,13 @@ mod tests {
             ("/metrics", "portcullis_build_info"),
             ("/", "upstream &lt;edms&gt;"),
             ("/style.css", "font"),
+            ("/dashboard.js", "EventSource"),
+            ("/icon.svg", "<svg"),
             ("/api/status", "\"version\""),
+            ("/api/traffic", "\"requests_per_s\""),
             ("/api/routes", "any role of: staff"),
             ("/api/refusals", "\"refusals\""),
+            ("/api/refusals/codes", "\"codes\""),
             ("/.well-known/jwks.json", "\"keys\""),
         ] {
             let answer = running.get(path).await;
@@ -335,6 +380,30 @@ mod tests {
         let running = start(draining, LIMITS).await;
         assert!(running.get("/ready").await.starts_with("HTTP/1.1 503"));
         assert!(running.get("/health").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn events_go_on_until_the_listener_ends_and_do_not_hold_it_up() {
+        let limits = Limits {
+            whole: Duration::from_millis(50),
+            ..LIMITS
+        };
+        let running = start(Fake::default(), limits).await;
+        let mut stream = running.connect().await;
+        let ask = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut seen = String::new();
+        let mut piece = vec![0; 1 << 16];
+        while seen.matches("event: sections").count() < 2 {
+            let read = timeout(Duration::from_secs(10), stream.read(&mut piece)).await;
+            let read = read.unwrap().unwrap();
+            assert!(read > 0, "{seen}");
+            seen.push_str(&String::from_utf8_lossy(piece.get(..read).unwrap()));
+        }
+        assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("text/event-stream"));
+        running.cancel.cancel();
+        let ended = timeout(Duration::from_millis(900), running.task).await;
+        ended.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -1,13 +1,16 @@
 //! From a path to an answer.
 
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -15,12 +18,12 @@ use serde_json::json;
 
 use crate::admin::AdminState;
 use crate::admin::access::{self, Objection, Rule};
-use crate::admin::dashboard::Dashboard;
-use crate::admin::inspect::RouteRow;
-use crate::admin::sessions;
-use crate::admin::status::Status;
+use crate::admin::board::{Board, RouteAnswer, routes, status};
+use crate::admin::traffic::Traffic;
+use crate::admin::{causes, dashboard, live, sessions};
 use crate::clock;
-use crate::telemetry::{ELSEWHERE, Refusal};
+use crate::secret::Secret;
+use crate::telemetry::Refusal;
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -28,10 +31,14 @@ const HTML: &str = "text/html; charset=utf-8";
 /// Refusals shown in a list.
 const LISTED: usize = 100;
 
-/// Routes shown on the dashboard; all of them stand under `/api/routes`.
-const ROUTES_ON_PAGE: usize = 500;
+/// What the dashboard may load and do: what stands here, and nothing of anyone else.
+const PAGE_RULES: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                          connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// On every answer: nothing of it is kept, framed, embedded, or run.
+/// What an answer's body is.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// On every answer: nothing of it is kept, framed, embedded, or run. The dashboard has rules of its own.
 const SAFE: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -56,9 +63,15 @@ enum Page<'a> {
     Metrics,
     Dashboard,
     Style,
+    Script,
+    Icon,
     Status,
+    Traffic,
     Routes,
     Refusals,
+    Causes,
+    Configuration,
+    Events,
     Sessions,
     Revocations,
     Why(&'a str),
@@ -74,9 +87,15 @@ impl<'a> Page<'a> {
             "/metrics" => Self::Metrics,
             "/" => Self::Dashboard,
             "/style.css" => Self::Style,
+            "/dashboard.js" => Self::Script,
+            "/icon.svg" => Self::Icon,
             "/api/status" => Self::Status,
+            "/api/traffic" => Self::Traffic,
             "/api/routes" => Self::Routes,
             "/api/refusals" => Self::Refusals,
+            "/api/refusals/codes" => Self::Causes,
+            "/api/configuration" => Self::Configuration,
+            "/api/events" => Self::Events,
             "/api/sessions" => Self::Sessions,
             "/api/revocations" => Self::Revocations,
             _ => path
@@ -89,16 +108,6 @@ impl<'a> Page<'a> {
     const fn is_open(self) -> bool {
         matches!(self, Self::Health | Self::Ready | Self::Keys)
     }
-}
-
-/// A route with its counts.
-#[derive(Debug, Serialize)]
-pub(super) struct RouteAnswer {
-    #[serde(flatten)]
-    pub(super) row: RouteRow,
-    pub(super) requests: u64,
-    pub(super) refused: u64,
-    pub(super) observed: u64,
 }
 
 /// `/api/routes`.
@@ -114,13 +123,13 @@ struct Remembered<'a> {
 }
 
 /// Answers one request. It came to a listener that is `bound` there, and reached it at its `local`
-/// address.
+/// address. `lasts` is told where the answer goes on.
 pub(super) async fn answer(
-    state: &AdminState,
+    state: &Arc<AdminState>,
     (bound, local): (SocketAddr, IpAddr),
-    head: &Parts,
-    body: Incoming,
-) -> Response<Full<Bytes>> {
+    (head, body): (&Parts, Incoming),
+    lasts: &AtomicBool,
+) -> Response<Body> {
     let page = Page::at(head.uri.path());
     let token = state.inspect.token();
     let rule = Rule {
@@ -130,14 +139,21 @@ pub(super) async fn answer(
         open: page.is_open(),
         changes: page == Page::Revocations,
     };
-    match access::admit(rule, head) {
-        Ok(()) => match (page, state.inspect.snapshot()) {
-            (Page::Sessions, Some(gate)) => sessions::list(&gate, head.uri.query()).await,
-            (Page::Revocations, Some(gate)) => sessions::revoke(&gate, head, body).await,
-            (page, _) => show(state, page),
-        },
-        Err(objection) => refuse(objection, rule.changes),
+    if let Err(objection) = access::admit(rule, head) {
+        return refuse(objection, rule.changes).map(BodyExt::boxed_unsync);
     }
+    let query = head.uri.query();
+    let answer = match (page, state.inspect.snapshot()) {
+        (Page::Events, _) => {
+            lasts.store(true, Ordering::Relaxed);
+            return events(state, token);
+        }
+        (Page::Dashboard, _) => dashboard(state, query).await,
+        (Page::Sessions, Some(gate)) => sessions::list(&gate, query).await,
+        (Page::Revocations, Some(gate)) => sessions::revoke(&gate, head, body).await,
+        (page, _) => show(state, page),
+    };
+    answer.map(BodyExt::boxed_unsync)
 }
 
 fn show(state: &AdminState, page: Page<'_>) -> Response<Full<Bytes>> {
@@ -169,9 +185,24 @@ fn show(state: &AdminState, page: Page<'_>) -> Response<Full<Bytes>> {
                 )
             }
         },
-        Page::Dashboard => dashboard(state),
-        Page::Style => ok("text/css; charset=utf-8", include_str!("style.css")),
+        Page::Style => ok("text/css; charset=utf-8", dashboard::STYLE),
+        Page::Script => ok("text/javascript; charset=utf-8", dashboard::SCRIPT),
+        Page::Icon => ok("image/svg+xml", dashboard::ICON),
         Page::Status => as_json(StatusCode::OK, &status(state)),
+        Page::Traffic => {
+            let traffic = Traffic::of(&state.live.history(), state.metrics.open_now());
+            as_json(StatusCode::OK, &traffic)
+        }
+        Page::Causes => {
+            let latest = state.metrics.refusals().latest(usize::MAX);
+            let codes = causes::find(&state.live.history(), &latest, clock::now());
+            let minutes = causes::MINUTES;
+            as_json(
+                StatusCode::OK,
+                &json!({ "minutes": minutes, "codes": codes }),
+            )
+        }
+        Page::Configuration => configuration(state),
         Page::Routes => as_json(
             StatusCode::OK,
             &Listed {
@@ -184,11 +215,27 @@ fn show(state: &AdminState, page: Page<'_>) -> Response<Full<Bytes>> {
             as_json(StatusCode::OK, &Remembered { refusals })
         }
         Page::Why(request_id) => why(state, request_id),
-        Page::Sessions | Page::Revocations | Page::Nothing => problem(
-            StatusCode::NOT_FOUND,
-            "here are /, /health, /ready, /metrics, /api/status, /api/routes, /api/refusals, /api/sessions and /api/why/REQUEST_ID; POST to /api/revocations",
-        ),
+        Page::Dashboard | Page::Events | Page::Sessions | Page::Revocations | Page::Nothing => {
+            problem(
+                StatusCode::NOT_FOUND,
+                "here are /, /health, /ready, /metrics, /api/status, /api/traffic, /api/routes, /api/refusals, /api/refusals/codes, /api/configuration, /api/sessions, /api/events and /api/why/REQUEST_ID; POST to /api/revocations",
+            )
+        }
     }
+}
+
+/// The configuration in force, without its secrets.
+fn configuration(state: &AdminState) -> Response<Full<Bytes>> {
+    let Some(gate) = state.inspect.snapshot() else {
+        return problem(StatusCode::NOT_FOUND, "no configuration is in force");
+    };
+    let told = json!({
+        "file": gate.shown.file,
+        "loaded": state.metrics.loaded_at().to_string(),
+        "last_reload": state.metrics.last_reload(),
+        "values": gate.shown.values,
+    });
+    as_json(StatusCode::OK, &told)
 }
 
 /// The refusal of a request id, which stands percent-encoded in the path.
@@ -203,45 +250,26 @@ fn why(state: &AdminState, request_id: &str) -> Response<Full<Bytes>> {
     }
 }
 
-fn status(state: &AdminState) -> Status {
-    Status::of(&state.metrics, state.inspect.is_draining(), clock::now())
+/// The dashboard, with the sessions that its query asks for.
+async fn dashboard(state: &AdminState, query: Option<&str>) -> Response<Full<Bytes>> {
+    let gate = state.inspect.snapshot();
+    let found = sessions::find(gate.as_deref(), query).await;
+    let sections = Board::default().sections(state);
+    let mut answer = ok(HTML, dashboard::page(&sections, &found));
+    let rules = HeaderValue::from_static(PAGE_RULES);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, rules);
+    answer
 }
 
-/// Every route with its counts, and last what was counted of no route.
-fn routes(state: &AdminState) -> Vec<RouteAnswer> {
-    let counts = state.metrics.route_counts();
-    let by_label: HashMap<&str, _> = counts.iter().map(|count| (&*count.route, count)).collect();
-    let elsewhere = RouteRow {
-        route: ELSEWHERE.to_owned(),
-        to: "refused".to_owned(),
-        access: String::new(),
-        cors: None,
-        observes: false,
+/// What goes on, as it goes on.
+fn events(state: &Arc<AdminState>, token: Option<Secret<String>>) -> Response<Body> {
+    let Some(told) = live::listen(state, token) else {
+        let words = "too many listen already: close a dashboard";
+        return problem(StatusCode::SERVICE_UNAVAILABLE, words).map(BodyExt::boxed_unsync);
     };
-    let rows = state.inspect.routes().into_iter().chain([elsewhere]);
-    rows.map(|row| {
-        let count = by_label.get(row.route.as_str());
-        RouteAnswer {
-            requests: count.map_or(0, |count| count.requests),
-            refused: count.map_or(0, |count| count.refused),
-            observed: count.map_or(0, |count| count.observed),
-            row,
-        }
-    })
-    .collect()
-}
-
-fn dashboard(state: &AdminState) -> Response<Full<Bytes>> {
-    let mut routes = routes(state);
-    let elsewhere = routes.pop();
-    routes.truncate(ROUTES_ON_PAGE);
-    routes.extend(elsewhere);
-    let page = Dashboard {
-        status: &status(state),
-        routes: &routes,
-        refusals: &state.metrics.refusals().latest(LISTED),
-    };
-    ok(HTML, page.render())
+    let head = respond(StatusCode::OK, "text/event-stream", "");
+    head.map(|_| StreamBody::new(told).boxed_unsync())
 }
 
 fn refuse(objection: Objection, changes: bool) -> Response<Full<Bytes>> {

@@ -79,44 +79,99 @@ struct Wanted {
 
 type Answer = Response<Full<Bytes>>;
 
+/// Sessions on a page of the dashboard.
+const ON_PAGE: usize = 50;
+
+/// What was found for the dashboard.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The gateway keeps none.
+    NoneKept(&'static str),
+    /// They cannot be told, for this reason.
+    Unknown {
+        user: Option<String>,
+        problem: String,
+    },
+    /// Of a user, or of all.
+    Some {
+        user: Option<String>,
+        page: SessionPage,
+    },
+}
+
+/// What is asked for by `?user=`, `?after=` and `?most=`.
+fn wanted(query: Option<&str>, most: usize) -> Result<Page, String> {
+    let mut page = Page {
+        most,
+        ..Page::default()
+    };
+    let pairs = query.unwrap_or_default().split('&');
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        match name {
+            "user" => page.user = Some(value.as_ref().into()),
+            "most" => page.most = value.parse().unwrap_or(most),
+            "after" => {
+                let mark = value.parse();
+                page.after = Some(mark.map_err(|bad| format!("`after` {bad}"))?);
+            }
+            _ => return Err("takes `user`, `after` and `most`".to_owned()),
+        }
+    }
+    Ok(page)
+}
+
+async fn ask(sign_in: &SignIn, page: Page) -> Result<SessionPage, String> {
+    let listing = sign_in.list(page, clock::now()).await;
+    let listing = listing.map_err(|error| error.to_string())?;
+    let shown = listing.sessions.iter();
+    Ok(SessionPage {
+        sessions: shown
+            .map(|(key, session)| SessionRow::of(*key, session))
+            .collect(),
+        next: listing.next.map(|mark| mark.to_string()),
+    })
+}
+
+/// The sessions that the dashboard shows.
+pub(super) async fn find(gate: Option<&Snapshot>, query: Option<&str>) -> Found {
+    let Some(sign_in) = gate.and_then(|gate| gate.sign_in.as_ref()) else {
+        return Found::NoneKept(NONE_KEPT);
+    };
+    // A form writes a space as `+`, and a `+` as `%2B`.
+    let query = query.map(|query| query.replace('+', "%20"));
+    let mut page = match wanted(query.as_deref(), ON_PAGE) {
+        Ok(page) => page,
+        Err(problem) => {
+            return Found::Unknown {
+                user: None,
+                problem,
+            };
+        }
+    };
+    let user = page.user.as_deref().map(str::to_owned);
+    // An empty field asks for all.
+    page.user = page.user.filter(|user| !user.is_empty());
+    page.most = page.most.min(ON_PAGE);
+    match ask(sign_in, page).await {
+        Ok(page) => Found::Some { user, page },
+        Err(problem) => Found::Unknown { user, problem },
+    }
+}
+
 /// The sessions that live, a page at a time: `?user=`, `?after=`, `?most=`.
 pub(super) async fn list(gate: &Snapshot, query: Option<&str>) -> Answer {
     let Some(sign_in) = &gate.sign_in else {
         return none();
     };
-    let mut page = Page {
-        most: MOST_LISTED,
-        ..Page::default()
+    let page = match wanted(query, MOST_LISTED) {
+        Ok(page) => page,
+        Err(words) => return problem(StatusCode::BAD_REQUEST, &words),
     };
-    for pair in query
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        match name {
-            "user" => page.user = Some(value.as_ref().into()),
-            "most" => page.most = value.parse().unwrap_or(MOST_LISTED),
-            "after" => match value.parse() {
-                Ok(mark) => page.after = Some(mark),
-                Err(bad) => return problem(StatusCode::BAD_REQUEST, &format!("`after` {bad}")),
-            },
-            _ => return problem(StatusCode::BAD_REQUEST, "takes `user`, `after` and `most`"),
-        }
-    }
-    match sign_in.list(page, clock::now()).await {
-        Ok(listing) => {
-            let shown = listing.sessions.iter();
-            let page = SessionPage {
-                sessions: shown
-                    .map(|(key, session)| SessionRow::of(*key, session))
-                    .collect(),
-                next: listing.next.map(|mark| mark.to_string()),
-            };
-            as_json(StatusCode::OK, &page)
-        }
-        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    match ask(sign_in, page).await {
+        Ok(page) => as_json(StatusCode::OK, &page),
+        Err(words) => problem(StatusCode::SERVICE_UNAVAILABLE, &words),
     }
 }
 
@@ -178,7 +233,7 @@ async fn named(
             user: None,
             jti: None,
             session: Some(key),
-        }) => find(sign_in, &key).await.map(Revoking::Session),
+        }) => begins(sign_in, &key).await.map(Revoking::Session),
         _ => Err(wrong(
             "wants one of {\"user\": …}, {\"jti\": …} and {\"session\": …}",
         )),
@@ -186,7 +241,7 @@ async fn named(
 }
 
 /// The one session whose key begins so.
-async fn find(sign_in: &SignIn, text: &str) -> Result<SessionKey, (StatusCode, String)> {
+async fn begins(sign_in: &SignIn, text: &str) -> Result<SessionKey, (StatusCode, String)> {
     if let Ok(key) = text.parse() {
         return Ok(key);
     }
@@ -232,9 +287,29 @@ async fn find(sign_in: &SignIn, text: &str) -> Result<SessionKey, (StatusCode, S
     })
 }
 
+const NONE_KEPT: &str =
+    "this gateway keeps no sessions: no [token_handler.NAME], and no jwt with `revocable`";
+
 fn none() -> Answer {
-    problem(
-        StatusCode::NOT_FOUND,
-        "this gateway keeps no sessions: no [token_handler.NAME], and no jwt with `revocable`",
-    )
+    problem(StatusCode::NOT_FOUND, NONE_KEPT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_looked_for_by_any_name() {
+        for (query, user) in [
+            ("user=a+b", "a+b"),
+            ("user=a%20b", "a b"),
+            ("most=5&user=a%2Bb", "a+b"),
+            ("user=%3Cscript%3E", "<script>"),
+        ] {
+            let page = wanted(Some(query), ON_PAGE).unwrap();
+            assert_eq!(page.user.as_deref(), Some(user));
+        }
+        assert_eq!(wanted(None, ON_PAGE).unwrap().most, ON_PAGE);
+        assert!(wanted(Some("token=x"), ON_PAGE).is_err());
+    }
 }

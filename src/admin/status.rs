@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::telemetry::{
-    AcmeReading, CertificateReading, JwksReading, Metrics, Reading, SecretChange, ServerReading,
-    StoreReading,
+    AcmeReading, CertificateReading, JwksReading, LastReload, Metrics, Reading, SecretChange,
+    ServerReading, StoreReading,
 };
 
 /// From this many days before its end a certificate is worth a warning.
@@ -53,6 +53,8 @@ pub struct Configuration {
     pub loaded: String,
     /// Whether the last reload worked; when it did not, the configuration before it serves.
     pub last_reload_worked: bool,
+    /// What the last reload came to; `null` where there was none.
+    pub last_reload: Option<LastReload>,
 }
 
 /// A certificate that is served.
@@ -133,6 +135,7 @@ pub(super) struct Facts<'a> {
     pub(super) started: Timestamp,
     pub(super) loaded: Timestamp,
     pub(super) last_reload_worked: bool,
+    pub(super) last_reload: Option<LastReload>,
     pub(super) draining: bool,
     /// Labels of the routes that only observe.
     pub(super) observing: Vec<&'a str>,
@@ -150,6 +153,7 @@ impl Status {
             started: metrics.started(),
             loaded: metrics.loaded_at(),
             last_reload_worked: metrics.last_reload_worked(),
+            last_reload: metrics.last_reload(),
             draining,
             observing: observing.map(|count| &*count.route).collect(),
             secret_changes: metrics.secret_changes(),
@@ -178,6 +182,7 @@ impl Status {
             configuration: Configuration {
                 loaded: facts.loaded.to_string(),
                 last_reload_worked: facts.last_reload_worked,
+                last_reload: facts.last_reload,
             },
             secret_changes: (facts.secret_changes.iter())
                 .map(SecretChangeRow::of)
@@ -234,6 +239,11 @@ impl CertificateRow {
             not_after: known.not_after.to_string(),
             days_left: days_left(known.not_after, now),
         }
+    }
+
+    /// Whether its end is near, or over.
+    pub(super) const fn is_worth_a_warning(&self) -> bool {
+        self.days_left < CERTIFICATE_WARNING_DAYS
     }
 }
 
@@ -379,6 +389,7 @@ mod tests {
             started: NOW,
             loaded: NOW,
             last_reload_worked: true,
+            last_reload: None,
             draining: false,
             observing: Vec::new(),
             secret_changes: Vec::new(),
