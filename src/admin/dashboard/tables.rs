@@ -85,6 +85,23 @@ fn standing(server: &ServerReading) -> Cell {
     Cell::Mark(tone, state + &problem)
 }
 
+/// What orders certificates, where something does.
+fn orders(facts: &Facts<'_>, page: &mut Html) {
+    let Some(known) = &facts.status.acme else {
+        return;
+    };
+    let next = known.next.clone();
+    let row = [
+        Cell::Lines(known.domains.clone()),
+        Cell::Number(known.issued),
+        Cell::Number(known.failed),
+        next.map_or_else(|| Cell::Words(String::new()), Cell::Time),
+        problem(known.problem.as_deref()),
+    ];
+    let columns = ["Names", "Issued", "Failed", "Next order", "Problem"];
+    page.table("Ordered by ACME", columns, [row].into_iter());
+}
+
 /// Certificates, keys that come by URL, stores.
 pub(super) fn keys(facts: &Facts<'_>, page: &mut Html) {
     let rows = facts.status.certificates.iter().map(|known| {
@@ -100,20 +117,7 @@ pub(super) fn keys(facts: &Facts<'_>, page: &mut Html) {
         ["File", "Names", "Days left", "Valid until"],
         rows,
     );
-    let rows = facts.status.acme.iter().map(|known| {
-        [
-            Cell::Lines(known.domains.clone()),
-            Cell::Number(known.issued),
-            Cell::Number(known.failed),
-            known
-                .next
-                .clone()
-                .map_or_else(|| Cell::Words(String::new()), Cell::Time),
-            problem(known.problem.as_deref()),
-        ]
-    });
-    let columns = ["Names", "Issued", "Failed", "Next order", "Problem"];
-    page.table("Ordered by ACME", columns, rows);
+    orders(facts, page);
     let rows = facts.status.jwks.iter().map(|known| {
         let fetched = match known.age_s {
             Some(age) => Cell::Words(format!("{} ago", span(age))),
