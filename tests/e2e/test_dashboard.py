@@ -396,6 +396,14 @@ def test_it_fits_and_can_be_read_on_a_phone_and_a_desk_in_light_and_dark(browser
     assert count > 200 and faint == []
     wide = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1] == width, wide
+    # Nothing sticks out of its card either.
+    out = browser.execute_script(
+        "return [...document.querySelectorAll('section *')].filter(one => !one.closest('.scroll, svg, thead') || "
+        " (innerWidth < 600 && !one.closest('svg, thead'))).filter(one => one.checkVisibility() && "
+        " one.getBoundingClientRect().right > one.closest('section').getBoundingClientRect().right)"
+        ".map(one => one.outerHTML.slice(0, 90))"
+    )
+    assert out == []
     unfold(browser, open=False)
     shoot(browser, tmp_path / f"dashboard-{width}-{scheme}.png")
     back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")

@@ -144,13 +144,13 @@ fn count(places: usize) -> f64 {
     places as f64
 }
 
-/// The next of 1, 2, 5, 10, 20, …: what the axis ends with.
+/// The next round number: what the axis ends with.
 fn nice(highest: f64) -> f64 {
     if highest <= 0.0 {
         return 1.0;
     }
     let base = 10_f64.powf(highest.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
     let fits = steps.into_iter().find(|step| step * base >= highest);
     fits.unwrap_or(10.0) * base
 }
@@ -182,9 +182,9 @@ mod tests {
         for (highest, end) in [
             (0.0, 1.0),
             (1.0, 1.0),
-            (3.0, 5.0),
-            (51.0, 100.0),
-            (0.03, 0.05),
+            (3.0, 3.0),
+            (51.0, 60.0),
+            (0.035, 0.04),
         ] {
             assert!((nice(highest) - end).abs() < 1e-9, "{highest}");
         }

@@ -67,6 +67,7 @@
   function listen() {
     clearTimeout(again);
     if (source || document.hidden) return;
+    heard = performance.now();
     source = new EventSource(at("/api/events"));
     source.addEventListener("sections", (event) => {
       heard = performance.now();
