@@ -17,6 +17,8 @@ from .ports import free_port, wait_for
 
 APP = Path(__file__).resolve().parents[2] / "apps/oidc_provider/provider.mjs"
 ENVIRONMENT = Path(os.environ.get("PORTCULLIS_TEST_ENVIRONMENTS", "")) / "oidc-provider"
+# Debian's Node may be too old for it, so its environment has one that is not.
+NODES = "node_modules/node-linux-*/bin/node"
 SECRET = "a client secret of forty characters, fine"
 
 
@@ -33,9 +35,10 @@ class Provider:
         settings = {"issuer": self.issuer, "port": self.port, "clients": clients, "access_s": access_s}
         file = self.folder / "provider.json"
         file.write_text(json.dumps(settings))
+        node = next(ENVIRONMENT.glob(NODES), "node")
         with (self.folder / "provider.log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["node", str(APP), str(ENVIRONMENT.resolve()), str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [str(node), str(APP), str(ENVIRONMENT.resolve()), str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_for(self.answers, 20, "the provider to answer")
 
