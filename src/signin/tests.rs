@@ -395,3 +395,17 @@ async fn what_found_no_room_is_read_again_when_there_is_some() {
     revoke(3, 300).await;
     assert!(!gateway.is_caught_up());
 }
+
+#[tokio::test]
+async fn what_was_used_is_used_at_all_gateways_until_it_came_to_nothing() {
+    let pair = pair(Duration::ZERO);
+    let note = |gateway: &SignIn| {
+        let inner = Arc::clone(&gateway.0);
+        async move { inner.once("logout", "https://id.example", "7f3").await }
+    };
+    let used = note(&pair.one).await.unwrap();
+    let again = note(&pair.other).await.map(|_used| ());
+    assert_eq!(again.unwrap_err().code(), Code::CsrfFailed);
+    pair.one.0.unused(used).await;
+    assert!(note(&pair.other).await.is_ok());
+}

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use super::app::Told;
 use super::clocks::USUAL_LEEWAY;
 use super::cors;
-use crate::config::settings::{AuthenticatorKind, Settings, UpstreamHost};
+use crate::config::settings::{Settings, UpstreamHost};
 use crate::policy::Policy;
 use crate::policy::forwarded::{self, TrustedProxies};
 use crate::policy::host::{HostPattern, parse_authority};
@@ -78,18 +78,8 @@ pub(super) fn plan(policy: &Policy, settings: &Settings, id: UpstreamId, known: 
     });
     let ids = routes.iter().flat_map(|(route, _)| &route.authenticators);
     let leeway = ids
-        .filter_map(|id| match &settings.authenticators.get(id.0)?.kind {
-            AuthenticatorKind::Jwt(jwt) => Some(jwt.leeway),
-            AuthenticatorKind::Oidc(oidc) => Some(oidc.id_token.leeway),
-            AuthenticatorKind::ApiKey(_)
-            | AuthenticatorKind::Basic(_)
-            | AuthenticatorKind::ClientCertificate(_)
-            | AuthenticatorKind::DjangoSession(_)
-            | AuthenticatorKind::FlaskSession(_)
-            | AuthenticatorKind::FlaskCookie(_)
-            | AuthenticatorKind::GatewaySession(_)
-            | AuthenticatorKind::Forward(_) => None,
-        })
+        .filter_map(|id| settings.authenticators.get(id.0)?.kind.tokens())
+        .map(|jwt| jwt.leeway)
         .min();
     Plan {
         hosts,

@@ -94,6 +94,25 @@ pub enum AuthenticatorKind {
     Oidc(Box<Oidc>),
 }
 
+impl AuthenticatorKind {
+    /// How it verifies tokens: its own, or the ID tokens of its provider.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&Jwt> {
+        match self {
+            Self::Jwt(jwt) => Some(jwt),
+            Self::Oidc(oidc) => Some(&oidc.id_token),
+            Self::ApiKey(_)
+            | Self::Basic(_)
+            | Self::ClientCertificate(_)
+            | Self::DjangoSession(_)
+            | Self::FlaskSession(_)
+            | Self::FlaskCookie(_)
+            | Self::GatewaySession(_)
+            | Self::Forward(_) => None,
+        }
+    }
+}
+
 /// `type = "jwt"`, with its preset applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {

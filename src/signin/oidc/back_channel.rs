@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
+use super::Provider;
 use crate::auth::Gone;
 use crate::auth::ledger::Revocation;
 use crate::auth::revoked::ending;
@@ -87,11 +88,30 @@ impl SignIn {
         let gone = gone.map_err(|denial| bad(&denial))?;
         let issuer = &provider.settings.issuer;
         let once = self.0.once("logout", issuer, &gone.jti).await;
-        once.map_err(|denial| bad(&denial))?;
+        let used = once.map_err(|denial| bad(&denial))?;
+        if let Err(denial) = self.end_all(provider, &gone, now).await {
+            // The provider says it again: then it has to be heard.
+            self.0.unused(used).await;
+            return Err(denial);
+        }
+        tracing::info!(
+            provider = &*provider.settings.name,
+            "the provider ended sign-ins"
+        );
+        Ok(())
+    }
+
+    /// Keeps what has ended, for all gateways.
+    async fn end_all(
+        &self,
+        provider: &Provider,
+        gone: &Gone,
+        now: Timestamp,
+    ) -> Result<(), Denial> {
         let until = now
             .saturating_add(self.0.sessions.lifetime)
             .saturating_add(MARGIN);
-        for (name, before) in ends(&provider.settings, &gone, now, until) {
+        for (name, before) in ends(&provider.settings, gone, now, until) {
             let revocation = Revocation::of_user(&name, before, until);
             let revocation = revocation.map_err(|why| {
                 Denial::new(Code::BadRequest, "the logout token cannot be used")
@@ -100,10 +120,6 @@ impl SignIn {
             let kept = self.0.revoke(revocation, now).await;
             kept.map_err(|error| unavailable(&error))?;
         }
-        tracing::info!(
-            provider = &*provider.settings.name,
-            "the provider ended sign-ins"
-        );
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::client::{Granted, NoTokens};
 use super::endpoints::Endpoints;
 use super::flow::{self, Flow};
 use super::{CALL, Provider, location, origin};
-use crate::auth::ledger::{Lease, SessionKey, TokenMark, holder};
+use crate::auth::ledger::{Holder, Lease, SessionKey, TokenMark, holder};
 use crate::auth::words::{chain, unavailable};
 use crate::auth::{Expected, identity_of, json, own_session, web};
 use crate::clock::{self, Timestamp};
@@ -111,20 +111,39 @@ impl SignIn {
     }
 }
 
+/// What was noted as used.
+#[derive(Debug)]
+pub(in crate::signin) struct Used {
+    key: SessionKey,
+    holder: Holder,
+}
+
 impl Inner {
     /// Notes that something was used, for all gateways.
     ///
     /// # Errors
     ///
     /// `csrf_failed` where it was used before, `auth_unavailable` where nobody can say.
-    pub(super) async fn once(&self, what: &str, issuer: &str, name: &str) -> Result<(), Denial> {
+    pub(in crate::signin) async fn once(
+        &self,
+        what: &str,
+        issuer: &str,
+        name: &str,
+    ) -> Result<Used, Denial> {
         let mark = TokenMark::of_jti(&format!("{what} {issuer}"), name);
         let key = SessionKey::from_bytes(*mark.as_bytes());
         let holder = holder().map_err(|bad| refusal::unavailable(bad.to_string()))?;
         let lease = self.ledger.lease(key, holder, REMEMBERED).await;
         match lease.map_err(|error| unavailable(&error))? {
-            Lease::Yours => Ok(()),
+            Lease::Yours => Ok(Used { key, holder }),
             Lease::Held => Err(Denial::new(Code::CsrfFailed, "this was used before")),
+        }
+    }
+
+    /// Takes the note back, where what it was used for came to nothing.
+    pub(in crate::signin) async fn unused(&self, used: Used) {
+        if let Err(error) = self.ledger.release(used.key, used.holder).await {
+            tracing::debug!(%error, "a note that something was used stays until it is over");
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn looks(scene: &Scene) -> Vec<Look<'_>> {
         }
     }
     for authenticator in &scene.settings.authenticators {
-        if let Some(jwt) = tokens_of(authenticator)
+        if let Some(jwt) = authenticator.kind.tokens()
             && let KeySource::JwksUrl(url) = &jwt.keys
         {
             looks.push(jwks(authenticator, jwt, url));
@@ -107,22 +107,6 @@ fn row_check(scene: &Scene, name: &str) -> Option<RowCheck> {
         | AuthenticatorKind::FlaskCookie(_)
         | AuthenticatorKind::GatewaySession(_)
         | AuthenticatorKind::Oidc(_)
-        | AuthenticatorKind::Forward(_) => None,
-    }
-}
-
-/// How an authenticator verifies tokens: its own, or the ID tokens of its provider.
-fn tokens_of(authenticator: &Authenticator) -> Option<&Jwt> {
-    match &authenticator.kind {
-        AuthenticatorKind::Jwt(jwt) => Some(jwt),
-        AuthenticatorKind::Oidc(oidc) => Some(&oidc.id_token),
-        AuthenticatorKind::ApiKey(_)
-        | AuthenticatorKind::Basic(_)
-        | AuthenticatorKind::ClientCertificate(_)
-        | AuthenticatorKind::DjangoSession(_)
-        | AuthenticatorKind::FlaskSession(_)
-        | AuthenticatorKind::FlaskCookie(_)
-        | AuthenticatorKind::GatewaySession(_)
         | AuthenticatorKind::Forward(_) => None,
     }
 }
