@@ -85,11 +85,14 @@ async fn one_budget_in_turn(gateways: &[SharedCounts], from: u32) {
 
 /// However many come at once and to whichever gateway, the burst passes and not one more.
 async fn one_budget_at_once(gateways: &[SharedCounts], from: u32) {
-    let hourly = pace(HOUR, 50);
-    let asked: Vec<_> = (0..300)
-        .map(|number| {
-            tokio::spawn(gateways[number % gateways.len()].count(account(from + 3), hourly))
-        })
+    crowd(gateways, from + 3, 50).await;
+}
+
+/// Six times as many as may come, at once.
+async fn crowd(gateways: &[SharedCounts], number: u32, burst: u32) {
+    let hourly = pace(HOUR, burst);
+    let asked: Vec<_> = (0..6 * burst as usize)
+        .map(|each| tokio::spawn(gateways[each % gateways.len()].count(account(number), hourly)))
         .collect();
     let (mut passed, mut left) = (0, HashSet::new());
     for one in asked {
@@ -98,8 +101,9 @@ async fn one_budget_at_once(gateways: &[SharedCounts], from: u32) {
             left.insert(standing.remaining);
         }
     }
-    assert_eq!(passed, 50);
-    assert_eq!(left.len(), 50, "each was told another number");
+    assert_eq!(passed, burst);
+    let all = (0..burst).collect::<HashSet<_>>();
+    assert_eq!(left, all, "each was told another number");
 }
 
 async fn time_brings_it_back(counts: &SharedCounts, from: u32) {
@@ -173,6 +177,25 @@ pub(crate) async fn stands_there_hashed_and_goes(redis: &Redises) {
     says(port, &format!("HSET {key} a b")).await;
     let error = counts.count(account(8), hourly).await.unwrap_err();
     assert!(error.to_string().contains("others use keys"), "{error}");
+}
+
+/// Those that waited for the row, and go on in no order, are counted as exactly as others.
+pub(crate) async fn is_exact_behind_a_wait(host: &Postgres) {
+    let home = LedgerHome::Postgres(host.database.clone());
+    let gateways = [opened(&home), opened(&home), opened(&home)];
+    for number in 60..65 {
+        let row = format!("'\\x{number:08x}070707070707070707070707'");
+        let held = format!(
+            "begin; update portcullis.account set whole = 0 where key = {row};
+             select pg_sleep(0.5); commit"
+        );
+        let row = format!("insert into portcullis.account values ({row}, 0)");
+        host.run("shop", &row).await;
+        let ((), ()) = tokio::join!(host.run("shop", &held), async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            crowd(&gateways, number, 12).await;
+        });
+    }
 }
 
 /// Rows that are whole are taken out, and others not.

@@ -197,6 +197,7 @@ async fn postgresql_keeps_the_contract() {
     keeps(&one, &other).await;
     fails_and_comes_back(&mut host.server, &one, &other).await;
     counts::keeps(&LedgerHome::Postgres(host.database.clone())).await;
+    counts::is_exact_behind_a_wait(&host).await;
     counts::goes_when_it_is_swept(&host).await;
 
     // Rows that are over go.

@@ -14,43 +14,66 @@ use crate::store::fault::unreadable;
 use crate::store::pool::Pool;
 use crate::store::question::Parameter;
 
-/// GCRA by the server's clock, in nanoseconds since 1970. Account, period, burst less one. Answers
-/// whether it passed, and what it owes then.
+/// The server's clock, in nanoseconds since 1970.
+macro_rules! now {
+    () => {
+        "(extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000"
+    };
+}
+
+/// GCRA. Account, period, burst less one. Answers whether it passed, and what it owes then.
+///
+/// The clock is read where it is used, behind the wait for the row: one that was read before is
+/// behind that of the request that was waited for, and refuses the last of a burst.
 ///
 /// No account owes more than its whole burst. One that seems to is from before the server's clock
 /// was set back: it owes its whole burst. A row that another made meanwhile is not seen by the last
 /// lines; then the account owes at least a burst.
-const COUNT: &str = "\
-with clock as materialized (
-  select now, $2::bigint as period, $2::bigint * ($3::bigint + 1) as most from (
-    select (extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000 as now
-  ) as read
-), counted as (
-  insert into portcullis.account as held (key, whole) select $1, now + period from clock
-  on conflict (key) do update set whole = (
-    select least(greatest(held.whole, now) + period, now + most) from clock
+const COUNT: &str = concat!(
+    "with counted as (
+  insert into portcullis.account as held (key, whole) values ($1, ",
+    now!(),
+    " + $2::bigint)
+  on conflict (key) do update set whole = least(
+    greatest(held.whole, ",
+    now!(),
+    ") + $2::bigint, ",
+    now!(),
+    " + $2::bigint * ($3::bigint + 1)
   )
-  where (
-    select held.whole - now <= most - period or held.whole - now > most from clock
-  )
-  returning whole
+  where held.whole - ",
+    now!(),
+    " <= $2::bigint * $3::bigint
+    or held.whole - ",
+    now!(),
+    " > $2::bigint * ($3::bigint + 1)
+  returning whole - ",
+    now!(),
+    " as owed
 ), before as (
-  select whole from portcullis.account where key = $1
+  select whole - ",
+    now!(),
+    " as owed from portcullis.account where key = $1
 )
 select
-  exists (select from counted) and coalesce((select whole from before) - now <= most, true),
-  coalesce((select whole from counted), (select whole from before), now + most) - now
-from clock";
+  exists (select from counted)
+    and coalesce((select owed from before) <= $2::bigint * ($3::bigint + 1), true),
+  coalesce(
+    (select owed from counted), (select owed from before), $2::bigint * ($3::bigint + 1)
+  )",
+);
 
 /// Takes out some accounts that are whole.
-const SWEEP: &str = "\
-with over as (
-  select key from portcullis.account
-  where whole <= (extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000
+const SWEEP: &str = concat!(
+    "with over as (
+  select key from portcullis.account where whole <= ",
+    now!(),
+    "
   limit $1 for update skip locked
 ), gone as (
   delete from portcullis.account where key in (select key from over) returning true
-) select count(*) from gone";
+) select count(*) from gone",
+);
 
 /// Rows that one statement sweeps, and statements of one sweep.
 const SWEPT: (i64, usize) = (20_000, 20);
