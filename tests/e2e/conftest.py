@@ -34,7 +34,7 @@ def flask_app(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chat_app(tmp_path_factory, redis_server):
     """The chat under daphne: `.upstream`, `.tokens(user)`, `.database`."""
-    app = ChannelsApp(tmp_path_factory.mktemp("channels"), redis_server.url(14))
+    app = ChannelsApp(tmp_path_factory.mktemp("channels"), redis_server.url("channels"))
     yield app
     app.stop()
 
@@ -71,7 +71,7 @@ def mariadb():
 
 @pytest.fixture(scope="session")
 def redis_server():
-    """A Redis of the run's own: `.url(number)`, `.client(number)`, `.down()`, `.frozen()`."""
+    """A Redis of the run's own: `.url(name)`, `.client(name)`, `.down()`, `.frozen()`."""
     yield from _service(Redis)
 
 

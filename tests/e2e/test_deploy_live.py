@@ -131,7 +131,7 @@ def stack(tmp_path_factory, own_postgres, redis_server, start_app):
         return url.replace("@postgres/", f"@127.0.0.1:{own_postgres.port}/")
 
     django, flask = settings("django"), settings("flask")
-    redis = {"DJANGO_REDIS_URL": redis_server.url(11), "FLASK_REDIS_URL": redis_server.url(12)}
+    redis = {"DJANGO_REDIS_URL": redis_server.url("deploy-django"), "FLASK_REDIS_URL": redis_server.url("deploy-flask")}
     pages = start_app(
         DjangoSite, Made(here(django["DATABASE_URL"])), engine="cached_db", redis_url=redis["DJANGO_REDIS_URL"],
         SECRET_KEY=django["SECRET_KEY"], SHORT_SESSION_S="3600",

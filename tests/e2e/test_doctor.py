@@ -491,7 +491,7 @@ identity = { user = "_user_id" }
 def test_a_redis_that_wants_a_password_or_gives_no_right_is_told(site, links, redis_server):
     app = links(PROXY_FIX="yes")
     site.write(HEAD, APP, FLASK, BEHIND_LOGIN, url=app.url, host="localhost")
-    good = redis_server.url(3)
+    good = redis_server.url("doctor")
     report = site.report(env={"REDIS_URL": good})
     report.ok("store.answers", "auth.session")
     report.ok("clock.store", "auth.session")
@@ -616,7 +616,7 @@ def test_where_all_is_well_every_finding_is_ok_whether_the_gateway_runs_or_not(
 ):
     with JwksServer(public_jwk(ec_key(), "a", "ES256")) as issuer:
         site.env.update(
-            SECRET_KEY=SECRET, DATABASE_URL=members.database.reader_url, REDIS_URL=redis_server.url(4)
+            SECRET_KEY=SECRET, DATABASE_URL=members.database.reader_url, REDIS_URL=redis_server.url("doctor-members")
         )
         places = {"django": members.url, "flask": links(PROXY_FIX="yes").url, "jwks": issuer.jwks_url}
         site.write(WHOLE, **places)

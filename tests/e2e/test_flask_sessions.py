@@ -121,7 +121,7 @@ def site(request, new_database, tmp_path, redis_server, gateway):
     row = ROWS.index(request.param)
     app = FlaskSite(
         tmp_path, new_database(kind, f"desk{row}"), version=version, sessions=sessions,
-        redis_url=redis_server.url(row), SIGNER=signer, FORMAT=format_,
+        redis_url=redis_server.url(f"desk{row}"), SIGNER=signer, FORMAT=format_,
     )  # fmt: skip
     try:
         yield app, gateway(flask_file(app, cache=CACHE, keys=SIGNER if signer else ""), env=environment(app))

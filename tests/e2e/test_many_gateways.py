@@ -109,7 +109,7 @@ def store(request):
     """The store's server, with `address`."""
     if request.param == "redis":
         server = request.getfixturevalue("redis_server")
-        server.address = server.url(7)
+        server.address = server.url("many-gateways")
     else:
         server = request.getfixturevalue("postgres")
         database = server.database("portcullis")

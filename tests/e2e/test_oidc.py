@@ -392,7 +392,7 @@ def test_nothing_secret_is_logged(gate, person):
 def short(module_gateway, make_provider, flask_app, redis_server, echo):
     """Two gateways with one store, and a provider whose access tokens are short-lived and go on to the app."""
     provider = make_provider()
-    places = {"flask": flask_app.url, "echo": echo.url, "issuer": provider.issuer, "store": redis_server.url(11)}
+    places = {"flask": flask_app.url, "echo": echo.url, "issuer": provider.issuer, "store": redis_server.url("oidc")}
     more = 'forward_token = "access"\nrefresh_before = "1s"'
     gates = [module_gateway(TOML, env=ENV, more=more, wait=False, **places) for _ in range(2)]
     for gate in gates:

@@ -54,7 +54,7 @@ def test_flask_signs_in_and_out_by_itself(
     version, sessions, new_database, start_app, module_gateway, visit, redis_server
 ):
     app = start_app(
-        FlaskSite, new_database("sqlite", "alone"), version=version, sessions=sessions, redis_url=redis_server.url(15)
+        FlaskSite, new_database("sqlite", "alone"), version=version, sessions=sessions, redis_url=redis_server.url("session-apps")
     )
     gate = module_gateway(PUBLIC, app=app.upstream)
     tara = visit(gate, session="session", login="/login").sign_in("tara")

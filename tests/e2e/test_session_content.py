@@ -234,7 +234,7 @@ NAMES = list(pickles("x"))
 @pytest.fixture(scope="module")
 def cached(new_database, start_app, redis_server):
     return start_app(
-        DjangoSite, new_database("sqlite", "cached"), engine="cache", redis_url=redis_server.url(13)
+        DjangoSite, new_database("sqlite", "cached"), engine="cache", redis_url=redis_server.url("content-cache")
     )  # fmt: skip
 
 
@@ -246,7 +246,7 @@ def cached_gate(module_gateway, cached):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_pickle_in_djangos_cache_is_refused_and_never_run(name, cached_gate, cached, redis_server, tmp_path):
     file, key = tmp_path / "made-by-a-pickle", "p" * 32
-    with redis_server.client(13) as client:
+    with redis_server.client("content-cache") as client:
         client.set(f":1:django.contrib.sessions.cache{key}", pickles(file)[name], ex=60)
     headers = {"Cookie": f"sessionid={key}"}
     time.sleep(0.15)
@@ -262,14 +262,14 @@ def test_a_plain_pickle_in_djangos_cache_is_a_session(cached_gate, cached, redis
     content = forge.django_user(2, password_of(cached, "tara"), cached.secret)
     for protocol in (0, 2, 4, 5):
         key = f"{protocol}" * 32
-        with redis_server.client(13) as client:
+        with redis_server.client("content-cache") as client:
             client.set(f":1:django.contrib.sessions.cache{key}", pickle.dumps(content, protocol), ex=60)
         known(cached_gate.get("/api/orders/", headers={"Cookie": f"sessionid={key}"}), cached, "tara")
 
 
 @pytest.fixture(scope="module")
 def desk(new_database, start_app, redis_server):
-    return start_app(FlaskSite, new_database("sqlite", "desk"), sessions="redis", redis_url=redis_server.url(14))
+    return start_app(FlaskSite, new_database("sqlite", "desk"), sessions="redis", redis_url=redis_server.url("content-desk"))
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def desk_gate(module_gateway, desk):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_pickle_of_flask_session_is_refused_and_never_run(name, desk_gate, redis_server, tmp_path):
     file, key = tmp_path / "made-by-a-pickle", "p" * 43
-    with redis_server.client(14) as client:
+    with redis_server.client("content-desk") as client:
         client.set(f"session:{key}", pickles(file)[name], ex=60)
     headers = {"Cookie": f"session={key}"}
     time.sleep(0.15)
@@ -294,7 +294,7 @@ def test_a_hostile_pickle_of_flask_session_is_refused_and_never_run(name, desk_g
 
 
 def test_what_another_program_keeps_in_the_same_redis_is_no_session(desk_gate, redis_server):
-    with redis_server.client(14) as client:
+    with redis_server.client("content-desk") as client:
         client.delete("session:" + "l" * 43)
         client.rpush("session:" + "l" * 43, "a list")
     answer = desk_gate.get("/api/tickets/", headers={"Cookie": "session=" + "l" * 43})

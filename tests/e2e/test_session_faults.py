@@ -82,7 +82,7 @@ def sites(new_database, start_app, module_gateway, redis_server):
         if name not in made:
             if name == "redis":
                 app = start_app(
-                    FlaskSite, new_database("sqlite", "faults"), sessions="redis", redis_url=redis_server.url(12)
+                    FlaskSite, new_database("sqlite", "faults"), sessions="redis", redis_url=redis_server.url("faults")
                 )  # fmt: skip
                 toml = flask_file(app, more=MORE)
             else:
@@ -203,7 +203,7 @@ def test_one_store_out_of_two_does_not_take_the_others_users_along(
 ):
     """Sessions in Redis, the directory in MariaDB: tokens need the directory alone."""
     app = start_app(
-        DjangoSite, new_database("mariadb", "two_stores"), engine="cache", redis_url=redis_server.url(11)
+        DjangoSite, new_database("mariadb", "two_stores"), engine="cache", redis_url=redis_server.url("faults-cache")
     )  # fmt: skip
     gate = gateway(django_file(app), env=environment(app))
     tara = visit(gate).sign_in("tara")
@@ -220,7 +220,7 @@ def test_a_cache_in_front_of_the_table_that_fails_signs_nobody_out(
 ):
     """`cached_db`: the table has every session, too."""
     app = start_app(
-        DjangoSite, new_database("postgres", f"cached_{fault}"), engine="cached_db", redis_url=redis_server.url(10)
+        DjangoSite, new_database("postgres", f"cached_{fault}"), engine="cached_db", redis_url=redis_server.url("faults-cached")
     )  # fmt: skip
     gate = gateway(django_file(app, cache="100ms", more=MORE), env=environment(app))
     tara = visit(gate).sign_in("tara")

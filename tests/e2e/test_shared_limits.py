@@ -75,7 +75,7 @@ def store(request):
     """The store's server, with `address`."""
     if request.param == "redis":
         server = request.getfixturevalue("redis_server")
-        server.address = server.url(9)
+        server.address = server.url("limits")
     else:
         server = request.getfixturevalue("postgres")
         server.address = server.url("limits_app", server.database("limits").name)
@@ -210,8 +210,8 @@ def test_a_store_that_hangs_holds_no_request_up(three, store):
 
 
 def test_the_store_holds_no_address_and_no_name_and_forgets_by_itself(module_gateway, redis_server):
-    gate = module_gateway(SERVER + SHARED, env={"SESSION_STORE": redis_server.url(5)})
-    client = redis_server.client(5)
+    gate = module_gateway(SERVER + SHARED, env={"SESSION_STORE": redis_server.url("limits-kept")})
+    client = redis_server.client("limits-kept")
     wait_for(lambda: counted_together(gate, "203.0.113.30"), 10, "the store")
     passed(ask(gate, "/mine", "203.0.113.30", bearer(simplejwt(user_id="tara-of-the-users"))))
     keys = client.keys("*")
@@ -226,8 +226,8 @@ def test_the_store_holds_no_address_and_no_name_and_forgets_by_itself(module_gat
 
 
 def test_a_flood_of_addresses_takes_no_memory_here_and_little_there(module_gateway, redis_server):
-    gate = module_gateway(SERVER + SHARED, env={"SESSION_STORE": redis_server.url(6)})
-    client = redis_server.client(6)
+    gate = module_gateway(SERVER + SHARED, env={"SESSION_STORE": redis_server.url("limits-flood")})
+    client = redis_server.client("limits-flood")
 
     def flood(network):
         with over_plain(gate) as raw:

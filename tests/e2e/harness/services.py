@@ -290,21 +290,23 @@ class Redis(Service):
     name, user, fast = "redis", "redis", signal.SIGTERM
 
     def prepare(self):
-        pass
+        self.databases = {"": 0}
 
     def command(self):
         return [
             program("redis-server"), "--bind", "127.0.0.1", "--port", self.port, "--dir", self.folder,
             "--requirepass", PASSWORD, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+            "--databases", "256",
         ]  # fmt: skip
 
-    def url(self, database=0):
-        """The address of one of its 16 databases."""
+    def url(self, name=""):
+        """The address of a database; each name has one of its own."""
+        database = self.databases.setdefault(name, len(self.databases))
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def client(self, database=0):
+    def client(self, name=""):
         """A client for the tests themselves."""
-        return redis.Redis.from_url(self.url(database), socket_timeout=5)
+        return redis.Redis.from_url(self.url(name), socket_timeout=5)
 
     def answers(self):
         with self.client() as client:
