@@ -404,6 +404,12 @@ def test_it_fits_and_can_be_read_on_a_phone_and_a_desk_in_light_and_dark(browser
         ".map(one => one.outerHTML.slice(0, 90))"
     )
     assert out == []
+    # No table on a desk hides a column, such as the one to revoke by.
+    hidden = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth)"
+        ".map(one => one.querySelector('caption').textContent + ' ' + one.scrollWidth + ' of ' + one.clientWidth)"
+    )
+    assert hidden == []
     unfold(browser, open=False)
     shoot(browser, tmp_path / f"dashboard-{width}-{scheme}.png")
     back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")

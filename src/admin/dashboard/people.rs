@@ -100,7 +100,7 @@ fn listed(user: Option<&str>, sessions: &[SessionRow], page: &mut Html) {
         ] {
             page.cell(label, cell);
         }
-        page.markup("<td role=\"cell\" data-label=\"Session\" class=\"code\"><span>")
+        page.markup("<td role=\"cell\" data-label=\"Session\" class=\"code short\"><span>")
             .text(session.session.get(..12).unwrap_or(&session.session))
             .markup("…</span></td><td role=\"cell\" data-label=\"Revoke\"><button type=\"button\" class=\"danger\" hidden data-revoke=\"session\" data-name=\"")
             .text(&session.session)
