@@ -5,7 +5,6 @@ import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from harness.chats import Chat
 from harness.gateway import SERVER
@@ -14,6 +13,7 @@ from harness.ports import free_port, wait_for
 from harness.raw import over_tls
 from harness.stage import Stage
 from harness.tokens import simplejwt, tampered
+from harness.websocket import WebSocket
 
 TOML = """
 [upstream.chat]
@@ -394,7 +394,7 @@ def test_a_client_that_is_no_browser_reads_the_plain_status(gate, tokens):
 
 def test_a_route_that_says_close_closes_for_everyone(gate, tokens):
     url = gate.https_url.replace("https", "wss") + "/ws/mirror/close/?token=" + tokens["sara"]["refresh"]
-    with connect(url, ssl=gate.tls(), proxy=None) as socket, pytest.raises(ConnectionClosed) as closed:
+    with WebSocket(url, tls=gate.tls()) as socket, pytest.raises(ConnectionClosed) as closed:
         socket.recv(timeout=5)
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4401, "token_claim")
 

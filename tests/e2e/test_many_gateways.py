@@ -9,7 +9,6 @@ import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from harness.apps import ACCESS_LOG, DjangoApp
 from harness.check import passed, refused, seen_by_app
@@ -17,6 +16,7 @@ from harness.ports import wait_for
 from harness.single_page import COOKIE, SinglePage
 from harness.tokens import bearer, simplejwt
 from harness.upstreams import MessageEcho
+from harness.websocket import WebSocket
 
 LIFE_S = 5
 
@@ -151,7 +151,7 @@ def within_a_second(check, what):
 def socket_of(gate, headers):
     """An open WebSocket."""
     where = f"wss://localhost:{gate.ports['https']}/ws/x"
-    return connect(where, ssl=gate.tls(), origin=gate.https_url, additional_headers=headers, proxy=None)
+    return WebSocket(where, tls=gate.tls(), origin=gate.https_url, headers=headers)
 
 
 def closed(socket, seconds):

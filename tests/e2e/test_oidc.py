@@ -10,13 +10,13 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from harness.check import passed, refused, seen_by_app
 from harness.pages import chromium, fetch
 from harness.ports import wait_for
 from harness.provider import ENVIRONMENT, SECRET, Person, Provider, Relay, back_channel, client
 from harness.upstreams import MessageEcho
+from harness.websocket import WebSocket
 
 COOKIE = "__Host-portcullis"
 FLOW = "__Host-portcullis-oidc-"
@@ -189,7 +189,7 @@ def test_what_is_no_page_load_is_refused_and_never_redirected(gate, person):
     assert not flows(one)
     url = f"wss://localhost:{gate.ports['https']}/echo/x"
     with pytest.raises(InvalidStatus) as refusal:
-        connect(url, ssl=gate.tls(), proxy=None)
+        WebSocket(url, tls=gate.tls())
     assert refusal.value.response.status_code == 401
     # Where anyone may come in, nobody is sent away.
     passed(one.load("/echo/open/x"))
@@ -331,7 +331,7 @@ def socket(gate, one):
     """An open WebSocket of somebody's."""
     headers = {"Cookie": f"{COOKIE}={one.cookie()}"}
     url = f"wss://localhost:{gate.ports['https']}/ws/x"
-    return connect(url, ssl=gate.tls(), origin=gate.https_url, additional_headers=headers, proxy=None)
+    return WebSocket(url, tls=gate.tls(), origin=gate.https_url, headers=headers)
 
 
 def test_what_the_provider_ends_is_over_here_and_open_sockets_with_it(gate, provider, person, relays):

@@ -7,11 +7,11 @@ import os
 import time
 
 import pytest
-from websockets.sync.client import connect
 
 from harness.check import passed
 from harness.raw import over_plain, over_tls
 from harness.upstreams import RawUpstream, WebSocketEcho
+from harness.websocket import WebSocket
 
 MIB = 1024 * 1024
 TOML = """
@@ -201,7 +201,7 @@ def test_100_continue_comes_when_the_app_answers(gate):
 
 def test_a_websocket_passes_bytes_both_ways(gate):
     url = gate.https_url.replace("https", "wss") + "/socket/room?x=1"
-    with connect(url, ssl=gate.tls(), proxy=None, compression=None, origin=gate.https_url, close_timeout=1) as socket:
+    with WebSocket(url, tls=gate.tls(), compression=None, origin=gate.https_url, close_timeout=1) as socket:
         handshake = socket.response
         assert handshake.status_code == 101
     with over_tls(gate) as raw:

@@ -15,12 +15,12 @@ import jwt
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close, Frame, Opcode
-from websockets.sync.client import connect
 
 from harness.http2 import Http2Client
 from harness.ports import wait_for
 from harness.tokens import simplejwt
 from harness.upstreams import Listener, MessageEcho, RawUpstream, WebSocketEcho
+from harness.websocket import WebSocket
 from security.h2wire import H2, head
 
 TOML = """
@@ -215,9 +215,7 @@ def opened(gate, target, origin=True, token=None, **options):
     where = f"wss://localhost:{gate.ports['https']}{target}"
     if token:
         where += f"?token={token}"
-    return connect(
-        where, ssl=gate.tls(), origin=gate.https_url if origin is True else origin or None, proxy=None, **options
-    )
+    return WebSocket(where, tls=gate.tls(), origin=gate.https_url if origin is True else origin or None, **options)
 
 
 def closed(socket, seconds=8):

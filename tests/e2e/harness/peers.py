@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
-from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from .gateway import BINARY, ROOT
 from .ports import wait_for
 from .upstreams import Listener, read_head
+from .websocket import WebSocket
 
 RUST = [folder / "examples" / "websocket-peer" for folder in (Path(BINARY).parent, ROOT / "target/debug")]
 LONGEST = 16 << 20
@@ -24,12 +24,13 @@ WANTED = "chat.v2"
 CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 # tokio-tungstenite does not know 1014.
 RUST_CODES = [code for code in CODES if code != 1014]
+# `one two three` in three fragments, with control frames between them.
 FRAGMENTS = [
-    ("one ", Opcode.TEXT),
-    ("between", Opcode.PING),
-    ("two ", Opcode.CONT),
-    ("unasked", Opcode.PONG),
-    ("three", Opcode.CONT),
+    Frame(Opcode.TEXT, b"one ", fin=False),
+    Frame(Opcode.PING, b"between"),
+    Frame(Opcode.CONT, b"two ", fin=False),
+    Frame(Opcode.PONG, b"unasked"),
+    Frame(Opcode.CONT, b"three"),
 ]
 
 
@@ -43,11 +44,10 @@ def rust_peer():
 
 
 def send_fragments(peer):
-    """`one two three` in three fragments, with control frames between them."""
+    """The server's side of the library sends them; its thread reads meanwhile, which plain TCP bears."""
     with peer.protocol_mutex:
-        for text, opcode in FRAGMENTS:
-            last = opcode not in (Opcode.TEXT, Opcode.CONT) or text == "three"
-            peer.protocol.send_frame(Frame(opcode, text.encode(), last))
+        for frame in FRAGMENTS:
+            peer.protocol.send_frame(frame)
         for data in peer.protocol.data_to_send():
             peer.socket.sendall(data)
 
@@ -122,13 +122,11 @@ def rust_visit(url, codes):
 @contextlib.contextmanager
 def visiting(url, **options):
     """A socket of Python's websockets; it is left without a close."""
-    peer = connect(url, **{"compression": None, "max_size": 4 * LONGEST, "close_timeout": 3, "proxy": None, **options})
+    peer = WebSocket(url, **{"compression": None, "max_size": 4 * LONGEST, "close_timeout": 3, **options})
     try:
         yield peer
     finally:
-        with contextlib.suppress(OSError):
-            peer.socket.shutdown(socket.SHUT_RDWR)
-        peer.recv_events_thread.join(5)
+        peer.drop()
 
 
 def python_visit(url, codes, compression=None):
@@ -142,12 +140,11 @@ def python_visit(url, codes, compression=None):
                 peer.send(message)
                 assert peer.recv(timeout=20) == message, length
     with visiting(url, compression=compression) as peer:
-        send_fragments(peer)
+        peer.send_frames(FRAGMENTS)
         assert peer.recv(timeout=5) == "one two three"
         peer.send("fragments")
-        assert list(peer.recv_streaming()) == ["one ", "two ", "three"]
-        pong = peer.ping(b"x" * 125)
-        assert pong.wait(5)
+        assert peer.recv_fragments(timeout=5) == ["one ", "two ", "three"]
+        peer.ping(b"x" * 125, timeout=5)
     with visiting(url, compression=compression, subprotocols=["chat.v1", WANTED]) as peer:
         assert peer.subprotocol == WANTED
     for code in codes:
