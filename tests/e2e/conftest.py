@@ -39,9 +39,9 @@ def chat_app(tmp_path_factory, redis_server):
     app.stop()
 
 
-def _service(kind):
+def _service(kind, **options):
     try:
-        service = kind()
+        service = kind(**options)
     except Missing as missing:
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         say(str(missing))
@@ -73,6 +73,17 @@ def mariadb():
 def redis_server():
     """A Redis of the run's own: `.url(name)`, `.client(name)`, `.down()`, `.frozen()`."""
     yield from _service(Redis)
+
+
+@pytest.fixture
+def service_ahead():
+    """`service_ahead(Redis, 3600)`: one of the test's own whose clock goes so many seconds ahead of ours."""
+    with contextlib.ExitStack() as stack:
+
+        def start(kind, seconds):
+            return stack.enter_context(contextlib.contextmanager(_service)(kind, ahead_s=seconds))
+
+        yield start
 
 
 @pytest.fixture(scope="session")

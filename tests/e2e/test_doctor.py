@@ -5,6 +5,7 @@ It changes nothing, and shows no secret.
 
 import email.utils
 import json
+import re
 import socket
 import time
 
@@ -15,7 +16,7 @@ from harness.apps import DJANGO_SECRET_KEY, App, DjangoApp
 from harness.certs import Authority, ec_key, private_pem
 from harness.gateway import run_binary
 from harness.ports import free_port
-from harness.services import PASSWORD
+from harness.services import PASSWORD, MariaDb, Postgres, Redis
 from harness.session_apps import NEW_SECRET, SECRET, DjangoSite
 from harness.tokens import public_jwk, simplejwt
 from harness.upstreams import JwksServer, RawUpstream
@@ -389,6 +390,35 @@ def test_a_jwks_that_does_not_answer_is_found(site, links):
     site.report().problem("jwks.keys", "auth.token", "cannot connect", "curl")
 
 
+@pytest.mark.parametrize(
+    ("ahead_s", "leeway", "verdict", "side"),
+    [
+        (3600, "30s", "problem", "ahead of"),
+        (-3600, "30s", "problem", "behind"),
+        (20, "30s", "warning", "ahead of"),
+        (20, "10s", "problem", "ahead of"),
+    ],
+)
+def test_an_issuer_with_another_clock_is_told_by_what_its_tokens_are_given(
+    site, links, ahead_s, leeway, verdict, side
+):
+    route = PUBLIC.replace('"public"', '["token"]')
+    jwt = JWT.replace("RS256", "ES256") + f'leeway = "{leeway}"\n'
+    with JwksServer(public_jwk(ec_key(), "a", "ES256"), ahead_s=ahead_s) as issuer:
+        url = links(PROXY_FIX="yes").url
+        site.write(HEAD, APP, jwt, route, url=url, host="localhost", jwks=issuer.jwks_url)
+        report = site.report()
+    report.ok("jwks.keys", "auth.token")
+    assert getattr(report, verdict)("clock.jwks", "auth.token", side, "NTP") in report.wrong
+    assert abs(ahead_s) - 5 < apart(report.one("clock.jwks")) <= abs(ahead_s)
+    assert report.code == (1 if verdict == "problem" else 0)
+
+
+def apart(found):
+    """The seconds by which a finding says that clocks are apart."""
+    return int(re.match(r"its clock is (\d+) s ", found["evidence"]).group(1))
+
+
 # ---- databases, caches, secrets ----
 
 SESSIONS = """
@@ -538,6 +568,46 @@ def test_the_gateways_own_store_is_looked_at_and_nothing_is_made_there(site, lin
     report = site.report(env={"STORE_URL": database.reader_url})
     report.problem("store.answers", "session", "GRANT CREATE ON DATABASE", "doctorown_reader")
     assert database.execute(schemas) == [(0,)], "doctor makes no schema"
+
+
+AGENTS = """
+[auth.jwt]
+type = "jwt"
+preset = "simplejwt"
+secret = {{ env = "DJANGO_SECRET_KEY" }}
+directory = "agents"
+
+[directory.agents]
+type = "sql"
+database = {{ env = "STORE_URL" }}
+query = "select cast({parameter} as char(20)) as username, true as active"
+"""
+# What asks the server: the file's parts, the authenticators of the route, and whose clock is told.
+ASKED = {
+    Redis: (FLASK.replace("REDIS_URL", "STORE_URL") + HANDLER, ["session", "cookie"], {"auth.session", "session"}),
+    Postgres: (AGENTS + HANDLER, ["jwt", "cookie"], {"directory.agents", "session"}),
+    MariaDb: (AGENTS, ["jwt"], {"directory.agents"}),
+}
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600])
+@pytest.mark.parametrize("kind", ASKED)
+def test_a_store_with_another_clock_is_told_whoever_asks_it(site, links, service_ahead, kind, ahead_s):
+    server = service_ahead(kind, ahead_s)
+    toml, auth, whose = ASKED[kind]
+    url = server.url(1) if kind is Redis else server.database("clocks").url
+    route = PUBLIC.replace('"public"', json.dumps(auth))
+    app = links(PROXY_FIX="yes").url
+    parameter = "?" if kind is MariaDb else "$1"
+    site.write(HEAD, APP, toml, route, url=app, host="localhost", parameter=parameter)
+    report = site.report(env={"STORE_URL": url})
+    assert {one["about"].partition(",")[0] for one in report.of("clock.store")} == whose
+    for found in report.of("clock.store"):
+        assert found["verdict"] == "problem" and "NTP" in found["advice"] and "30 s" in found["advice"], found
+        assert ("ahead of ours" if ahead_s > 0 else "behind ours") in found["evidence"], found
+        assert 3590 < apart(found) <= 3600, found
+    problems = [one["check"] for one in report.wrong if one["verdict"] == "problem"]
+    assert problems == ["clock.store"] * len(whose) and report.code == 1, report.wrong
 
 
 # ---- the whole ----

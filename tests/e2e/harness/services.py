@@ -54,6 +54,17 @@ def unprivileged(user):
     return [setpriv, *ids, "--pdeathsig", "KILL"], entry
 
 
+def ahead(folder, seconds):
+    """The variables that make the clock of a program go so many seconds ahead of ours, behind it where negative."""
+    library = folder / "clock.so"
+    subprocess.run(
+        [program("cc"), "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, Path(__file__).parent / "clock.c"],
+        check=True, timeout=60,
+    )  # fmt: skip
+    library.chmod(0o644)
+    return {"LD_PRELOAD": str(library), "CLOCK_AHEAD_S": str(seconds)}
+
+
 def family(pid):
     """A process and all that come from it."""
     parents = {}
@@ -68,11 +79,11 @@ def family(pid):
 
 
 class Service:
-    """One server: `port`, `folder`; started when made."""
+    """One server: `port`, `folder`; started when made. Its clock is ours, or goes `ahead_s` seconds ahead of it."""
 
     name = user = ""
 
-    def __init__(self):
+    def __init__(self, ahead_s=0):
         self._as, entry = unprivileged(self.user)
         self.folder = Path(tempfile.mkdtemp(prefix=f"portcullis-{self.name}-"))
         if entry:
@@ -81,6 +92,7 @@ class Service:
         self.process = None
         self._log = self.folder / "server.log"
         try:
+            self._env = {**os.environ, **(ahead(self.folder, ahead_s) if ahead_s else {})}
             self.prepare()
             self.start()
         except BaseException:
@@ -100,7 +112,7 @@ class Service:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._as, *map(str, self.command())],
-                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         wait_for(self._answers, 60, f"{self.name} to answer", every=0.05)
 

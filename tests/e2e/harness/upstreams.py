@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from email.utils import formatdate
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
@@ -227,10 +228,13 @@ class MessageEcho:
 
 
 class JwksServer(Listener):
-    """Serves a key set, and the discovery document that names it. `mode` is "ok", "down" (closes at once), "error" (500), "slow", "huge", "garbage", "empty"."""
+    """Serves a key set, and the discovery document that names it. `mode` is "ok", "down" (closes at once), "error" (500), "slow", "huge", "garbage", "empty".
 
-    def __init__(self, *keys, mode="ok", slow_seconds=20, **kind):
-        self.keys, self.mode, self.slow_seconds = list(keys), mode, slow_seconds
+    With `ahead_s` it says what time it is: so many seconds later than here.
+    """
+
+    def __init__(self, *keys, mode="ok", slow_seconds=20, ahead_s=None, **kind):
+        self.keys, self.mode, self.slow_seconds, self.ahead_s = list(keys), mode, slow_seconds, ahead_s
         self.fetches = 0
         super().__init__(**kind)
 
@@ -265,8 +269,11 @@ class JwksServer(Listener):
                 body = b""
             elif self.mode == "error":
                 status, body = b"500 Internal Server Error", b"{}"
+            date = b""
+            if self.ahead_s is not None:
+                date = f"\r\nDate: {formatdate(time.time() + self.ahead_s, usegmt=True)}".encode()
             connection.sendall(
-                b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\nContent-Length: "
+                b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json" + date + b"\r\nContent-Length: "
                 + str(len(body)).encode() + b"\r\n\r\n" + body
             )  # fmt: skip
 
