@@ -23,14 +23,6 @@ fn main() {
     );
     tell("BUILT_ON", &day().unwrap_or_default());
     tell("BUILT_FOR", &env::var("TARGET").unwrap_or_default());
-    let target_features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
-    let is_static = target_features.split(',').any(|one| one == "crt-static");
-    let linked = if is_static {
-        "statically"
-    } else {
-        "dynamically"
-    };
-    tell("BUILT_LINKED", linked);
     tell("BUILT_FEATURES", &features());
     tell("BUILT_PROFILE", &profile);
 }

@@ -55,6 +55,21 @@ struct Arguments {
     command: Option<Command>,
 }
 
+// Asked of the compiler here: a build script is not told it of targets where static is the default, as
+// it is with musl.
+#[cfg(target_feature = "crt-static")]
+macro_rules! linked {
+    () => {
+        "statically"
+    };
+}
+#[cfg(not(target_feature = "crt-static"))]
+macro_rules! linked {
+    () => {
+        "dynamically"
+    };
+}
+
 /// What `--version` tells; `-V` tells the number alone.
 const BUILT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
@@ -63,7 +78,7 @@ const BUILT: &str = concat!(
     "\ntarget: ",
     env!("BUILT_FOR"),
     ", linked ",
-    env!("BUILT_LINKED"),
+    linked!(),
     "\nprofile: ",
     env!("BUILT_PROFILE"),
     "\nfeatures: ",

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from harness.deploy import loads_libraries
 from harness.gateway import BINARY, run_binary
 
 SHELLS = {"bash": ["-n"], "zsh": ["-n"], "fish": ["--no-execute"]}
@@ -98,5 +99,5 @@ def test_the_version_tells_what_it_was_built_from_and_nothing_of_the_machine():
     told = dict(line.split(": ", 1) for line in lines[1:])
     assert set(told) == {"commit", "target", "profile", "features"}
     assert re.fullmatch(r"[0-9a-f]{7,40}(-changed)?|not recorded", told["commit"])
-    assert re.fullmatch(r"[\w-]+, linked (static|dynamic)ally", told["target"])
+    assert re.fullmatch(rf"[\w-]+, linked {'dynamic' if loads_libraries(BINARY) else 'static'}ally", told["target"])
     assert "/" not in "".join(lines) and BINARY not in "".join(lines)

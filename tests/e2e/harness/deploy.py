@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def manifests():
         for each in documents(file):
             found[each["kind"], each["metadata"]["name"]] = each
     return found
+
+
+# ---- binaries ----
+
+
+def loads_libraries(program):
+    """Whether a program names one that loads its libraries: a segment PT_INTERP (ELF of 64 bits, least byte first)."""
+    with open(program, "rb") as file:
+        head = file.read(64)
+        assert head[:6] == b"\x7fELF\x02\x01", head
+        (start,) = struct.unpack_from("<Q", head, 32)
+        size, count = struct.unpack_from("<HH", head, 54)
+        file.seek(start)
+        table = file.read(size * count)
+    return any(struct.unpack_from("<I", table, at)[0] == 3 for at in range(0, len(table), size))
 
 
 # ---- Dockerfiles ----
