@@ -210,15 +210,18 @@ class MessageEcho:
 
     def __init__(self):
         self.handshakes, self.ends = [], []
-        self.server = serve(self.handle, "127.0.0.1", 0, compression=None)
+        self.server = serve(self.handle, "127.0.0.1", 0, compression=None, process_request=self._keep)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server.socket.getsockname()[1]}"
 
+    def _keep(self, _, request):
+        """Keeps it before the answer goes out, so that it is there for whoever has the answer."""
+        self.handshakes.append(request)
+
     def handle(self, socket):
-        self.handshakes.append(socket.request)
         try:
             for message in socket:
                 socket.send(message)
