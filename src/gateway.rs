@@ -229,6 +229,11 @@ impl Snapshot {
         self.upstreams.check(cancel).await;
     }
 
+    /// Follows the names of the apps' servers until cancelled.
+    pub async fn follow_names(self: Arc<Self>, cancel: CancellationToken) {
+        self.upstreams.follow_names(cancel).await;
+    }
+
     /// Tells the log and the metrics about the certificates that serve.
     pub fn report_certificates(&self) {
         for warning in self.tls.warnings(clock::now()) {
@@ -328,6 +333,7 @@ impl Probe for Gateway {
                     up: state.is_in(),
                     state: state.as_str(),
                     check_problem: server.check_problem(),
+                    name: server.name_reading(),
                     in_flight: server.in_flight(),
                     connections: server.connections(),
                     counts: server.counts.read(),

@@ -355,7 +355,23 @@ fn warnings(facts: &Facts<'_>) -> Vec<String> {
         let (label, upstream, state) = (&server.server, &server.upstream, server.state);
         found.push(format!("{label} ({upstream}) is out: {state}{why}."));
     }
+    found.extend(facts.reading.servers.iter().filter_map(nameless));
     found
+}
+
+/// What is wrong with a server's name, if something is.
+fn nameless(server: &ServerReading) -> Option<String> {
+    let name = server.name.as_ref()?;
+    let why = name.problem.as_deref()?;
+    let (label, upstream) = (&server.server, &server.upstream);
+    let so = if name.addresses.is_empty() {
+        "requests for it are refused"
+    } else {
+        "the addresses that were known stay in use"
+    };
+    Some(format!(
+        "The name of {label} ({upstream}) does not resolve, and {so}: {why}."
+    ))
 }
 
 /// What is wrong with the orders of certificates.

@@ -226,6 +226,7 @@ impl Reloader {
             tokio::spawn(sign_in.follow(cancel.clone()));
         }
         self.start_ordering(&gate);
+        tokio::spawn(Arc::clone(&gate).follow_names(cancel.clone()));
         tokio::spawn(Arc::clone(&gate).check_servers(cancel.clone()));
         tokio::spawn(gate.ask_again(cancel.clone()));
         let mut current = self

@@ -12,7 +12,9 @@ use crate::telemetry::doors::{Door, Refused};
 use crate::telemetry::metrics::Shared;
 use crate::telemetry::names::{self, Kind, Metric};
 use crate::telemetry::process;
-use crate::telemetry::reading::{LimitReading, Reading, SessionsReading, StoreReading};
+use crate::telemetry::reading::{
+    LimitReading, NameReading, Reading, ServerReading, SessionsReading, StoreReading,
+};
 use crate::telemetry::tables::{RouteMetrics, Tables};
 
 /// Collects everything of [`names::ALL`].
@@ -287,7 +289,7 @@ fn connections(page: &mut Page, shared: &Shared) {
     page.one(&names::WEBSOCKETS_OPENED, shared.websockets_opened.get());
 }
 
-fn checks(page: &mut Page, servers: &[crate::telemetry::reading::ServerReading]) {
+fn checks(page: &mut Page, servers: &[ServerReading]) {
     page.add(&names::SERVER_CHECKS, |samples| {
         for server in servers {
             let (upstream, label) = (&*server.upstream, &*server.server);
@@ -300,9 +302,23 @@ fn checks(page: &mut Page, servers: &[crate::telemetry::reading::ServerReading])
     });
 }
 
+fn names_of_servers(page: &mut Page, servers: &[ServerReading]) {
+    let mut name = |metric: &'static Metric, read: fn(&NameReading) -> u64| {
+        page.add(metric, |samples| {
+            for server in servers {
+                if let Some(known) = &server.name {
+                    samples.add(&[&server.upstream, &server.server], read(known));
+                }
+            }
+        });
+    };
+    name(&names::SERVER_ADDRESSES, |name| name.addresses.len() as u64);
+    name(&names::SERVER_LOOKUP_FAILURES, |name| name.failures);
+}
+
 /// What other rooms know.
 fn reading(page: &mut Page, reading: &Reading) {
-    use crate::telemetry::reading::{JwksReading, ServerReading};
+    use crate::telemetry::reading::JwksReading;
     let mut server = |metric: &'static Metric, read: fn(&ServerReading) -> u64| {
         page.add(metric, |samples| {
             for server in &reading.servers {
@@ -326,6 +342,7 @@ fn reading(page: &mut Page, reading: &Reading) {
     });
     server(&names::SERVER_EJECTIONS, |server| server.counts.ejections);
     checks(page, &reading.servers);
+    names_of_servers(page, &reading.servers);
     let now = clock::now();
     let mut jwks = |metric: &'static Metric, read: &dyn Fn(&JwksReading) -> Option<f64>| {
         page.add(metric, |samples| {
@@ -481,6 +498,11 @@ mod tests {
                     up: true,
                     state: "in",
                     check_problem: None,
+                    name: Some(NameReading {
+                        addresses: vec![([10, 0, 0, 1], 8000).into(); 2],
+                        failures: 7,
+                        problem: None,
+                    }),
                     in_flight: 3,
                     connections: 4,
                     counts: ServerCounts {

@@ -37,8 +37,8 @@ pub use last_reload::LastReload;
 pub use log::{Log, LogGuard};
 pub use metrics::{Held, Metrics, OpenNow, RouteCounts};
 pub use reading::{
-    AcmeReading, CertificateReading, JwksReading, LimitReading, Probe, Reading, ServerCounters,
-    ServerCounts, ServerReading, SessionsReading, StoreReading,
+    AcmeReading, CertificateReading, JwksReading, LimitReading, NameReading, Probe, Reading,
+    ServerCounters, ServerCounts, ServerReading, SessionsReading, StoreReading,
 };
 pub use refusals::{Refusal, Refusals};
 pub use secret_watch::{SecretChange, SecretWatch};

@@ -108,6 +108,10 @@ metrics! {
         "How often the server was left out for failing requests, trials that failed included.";
     SERVER_CHECKS = Counter "portcullis_upstream_checks_total" ["upstream", "server", "outcome"] "checks"
         "Health checks of the server, by outcome (passed, failed).";
+    SERVER_ADDRESSES = Gauge "portcullis_upstream_addresses" ["upstream", "server"] "addresses"
+        "Addresses of the server's name that are in use.";
+    SERVER_LOOKUP_FAILURES = Counter "portcullis_upstream_lookup_failures_total" ["upstream", "server"] "lookups"
+        "Questions for the addresses of the server's name that came to nothing.";
 
     JWKS_LAST_SUCCESS = Gauge "portcullis_jwks_last_success_timestamp_seconds" ["authenticator"] "seconds since 1970"
         "When the keys were last fetched; 0 while they never were.";

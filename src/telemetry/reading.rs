@@ -1,5 +1,6 @@
 //! What other rooms know and the metrics and the admin address show: asked for, never pushed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct ServerReading {
     pub state: &'static str,
     /// What was wrong with its last check, where something was.
     pub check_problem: Option<String>,
+    /// How it stands with its name; `None` where an address or a socket is configured.
+    pub name: Option<NameReading>,
     /// Requests under way.
     pub in_flight: usize,
     /// Connections open.
@@ -57,6 +60,18 @@ pub struct ServerReading {
     /// What was counted about it.
     #[serde(flatten)]
     pub counts: ServerCounts,
+}
+
+/// The name of a server, as the resolver knows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct NameReading {
+    /// The addresses in use.
+    pub addresses: Vec<SocketAddr>,
+    /// Questions to the resolver that came to nothing.
+    #[serde(rename = "lookup_failures")]
+    pub failures: u64,
+    /// What was wrong with the last question, where something was.
+    pub problem: Option<String>,
 }
 
 /// Counts about one server, as numbers.

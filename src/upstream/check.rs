@@ -77,7 +77,7 @@ async fn examine(upstream: &Upstream, server: &Server, check: &HealthCheck) -> O
         (None, UpstreamHost::Preserve | UpstreamHost::Upstream) => &server.authority,
     };
     let stream = match connect(server, check.timeout).await {
-        Ok(stream) => stream,
+        Ok(reached) => reached.stream,
         Err(error) => return Some(error.chain()),
     };
     match ask::ask(stream, &check.target, host).await {

@@ -198,8 +198,8 @@ impl Upstream {
                 }
             }
         };
-        let stream = connect(server, self.settings.connect_timeout).await?;
-        Ok(Box::new(Link::new(stream, slot)))
+        let reached = connect(server, self.settings.connect_timeout).await?;
+        Ok(Box::new(Link::new(reached, slot)))
     }
 
     /// Prepares the body of an answer.
@@ -286,7 +286,8 @@ impl UpstreamError {
     /// Whether no server began to answer: only then may another be asked.
     fn may_be_tried_elsewhere(&self) -> bool {
         match self {
-            Self::Connect { .. }
+            Self::Unresolved { .. }
+            | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Tls { .. }
             | Self::Reset { .. } => true,

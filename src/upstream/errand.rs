@@ -53,7 +53,7 @@ async fn reach(
     let mut last = AppError("the app has no server".to_owned());
     for server in servers {
         match connect(server, limit).await {
-            Ok(stream) => return Ok((stream, Arc::clone(server))),
+            Ok(reached) => return Ok((reached.stream, Arc::clone(server))),
             Err(error) => last = told(&error),
         }
     }

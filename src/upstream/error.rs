@@ -8,7 +8,16 @@ use crate::policy::denial::{Code, Denial};
 /// Why no answer of the app can be passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// The server refused, reset, or could not be resolved.
+    /// The server's name has no address yet, so that there is nowhere to connect to.
+    #[error("the name of {server} does not resolve")]
+    Unresolved {
+        /// The server's label.
+        server: Box<str>,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// The server refused or reset the connection.
     #[error("no connection to {server}")]
     Connect {
         /// The server's label.
@@ -91,6 +100,10 @@ impl UpstreamError {
     pub fn denial(&self) -> Denial {
         let note = self.chain();
         let (code, detail) = match self {
+            Self::Unresolved { .. } => (
+                Code::UpstreamUnreachable,
+                "the app's address is not known now; try again",
+            ),
             Self::Connect { .. } | Self::Tls { .. } => (
                 Code::UpstreamUnreachable,
                 "no connection to the app could be made",
@@ -116,7 +129,8 @@ impl UpstreamError {
         match self {
             Self::Busy { .. } => denial.retry_after(Duration::from_secs(1)),
             Self::Down { again, .. } => denial.retry_after(*again),
-            Self::Connect { .. }
+            Self::Unresolved { .. }
+            | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Tls { .. }
             | Self::Reset { .. }

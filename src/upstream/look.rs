@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use super::check;
 use super::error::UpstreamError;
 use super::http1::ask;
-use super::server::{Server, Upstream};
+use super::name;
+use super::server::{Place, Server, Upstream};
 use super::stream::{Stream, connect};
-use crate::config::settings::ServerAddress;
 
 /// Addresses of one name that are looked at.
 const MOST_ADDRESSES: usize = 8;
@@ -46,24 +46,27 @@ pub struct Seen {
 }
 
 impl Server {
-    /// The addresses that its name leads to, in the order in which they are tried; none of a unix
-    /// socket.
+    /// The addresses that its name leads to, in the resolver's order; none of a unix socket.
+    /// Connections to it use them from then on.
     ///
     /// # Errors
     ///
     /// The name does not resolve, or not within `limit`.
     pub async fn addresses(&self, limit: Duration) -> io::Result<Vec<SocketAddr>> {
-        let ServerAddress::Tcp { host, port } = &self.settings.address else {
-            return Ok(Vec::new());
-        };
-        let found = within(limit, tokio::net::lookup_host((&**host, *port))).await?;
-        let mut addresses = Vec::new();
-        for address in found {
-            if !addresses.contains(&address) && addresses.len() < MOST_ADDRESSES {
-                addresses.push(address);
+        match &self.place {
+            Place::Unix => Ok(Vec::new()),
+            Place::At(address) => Ok(vec![*address]),
+            Place::Named(name) => {
+                let mut found = name.ask(&mut name::Question::default(), limit).await;
+                if let Ok(addresses) = &found {
+                    name.learn(Ok(addresses.clone()));
+                }
+                if let Ok(addresses) = &mut found {
+                    addresses.truncate(MOST_ADDRESSES);
+                }
+                found
             }
         }
-        Ok(addresses)
     }
 
     /// The `Host` that names the server itself.
@@ -81,7 +84,7 @@ impl Server {
         &self,
         limit: Duration,
     ) -> Result<Option<CertificateDer<'static>>, UpstreamError> {
-        Ok(match connect(self, limit).await? {
+        Ok(match connect(self, limit).await?.stream {
             Stream::Tls(stream) => {
                 let (_, session) = stream.get_ref();
                 let shown = session.peer_certificates().and_then(|chain| chain.first());
@@ -99,7 +102,7 @@ impl Server {
     pub async fn ask(&self, question: &Question, limit: Duration) -> Result<Seen, UpstreamError> {
         let label = || Box::from(&*self.settings.label);
         let work = async {
-            let stream = connect(self, limit).await?;
+            let stream = connect(self, limit).await?.stream;
             let line = (&question.method, &question.target);
             let answer = ask::ask_with(stream, line, &question.headers).await;
             answer.map_err(|source| {

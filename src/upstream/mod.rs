@@ -1,5 +1,6 @@
 //! The apps behind the gateway: connections to them, and the one door that requests pass.
 
+mod addresses;
 pub mod balance;
 pub mod body;
 mod budget;
@@ -9,10 +10,12 @@ pub mod client;
 mod errand;
 pub mod error;
 mod exchange;
+mod follow;
 pub mod health;
 mod http1;
 pub mod incoming;
 pub mod look;
+mod name;
 pub mod outbound;
 mod outcome;
 pub mod pool;
@@ -21,6 +24,7 @@ mod standing;
 mod stream;
 pub mod tunnel;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +32,8 @@ use crate::clock;
 use crate::config::settings::{CookieRepair, SameSite, ServerAddress, Upstream as Settings};
 use crate::policy::set_cookie::{Repairs, Wanted};
 use budget::Budget;
-use server::{Server, ServerTls, Upstream};
+use name::Name;
+use server::{Place, Server, ServerTls, Upstream};
 use standing::Standing;
 
 /// Every upstream, in the order of `UpstreamId`.
@@ -41,7 +46,9 @@ static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 impl Upstreams {
     /// Builds the upstreams. One whose settings did not change is carried over from `previous`,
     /// with its connections and counters; of others, what is known of the health of servers that
-    /// stay is. `tls` makes the TLS settings of an upstream with https servers.
+    /// stay is. What is known of a name's addresses stays in any case, and all servers of a name share
+    /// it. Who builds them has [`Upstreams::follow_names`] run, or asks by `Server::addresses`:
+    /// without, servers of names take no connections. `tls` makes the TLS settings of an upstream with https servers.
     ///
     /// # Errors
     ///
@@ -71,7 +78,10 @@ impl Upstreams {
             match config {
                 Ok(config) => {
                     let old = old.map(|old| &**old);
-                    built.push(Arc::new(assemble(upstream, config.as_ref(), old)));
+                    let there = (previous.iter().flat_map(|old| &old.0)).chain(&built);
+                    let places = places(upstream, there);
+                    let made = assemble(upstream, config.as_ref(), places, old);
+                    built.push(Arc::new(made));
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -95,16 +105,39 @@ impl Upstreams {
     }
 }
 
+/// Where the servers of an upstream are; a name that is `there` is taken from there.
+fn places<'a>(settings: &Settings, there: impl Iterator<Item = &'a Arc<Upstream>>) -> Vec<Place> {
+    let servers = there.flat_map(|upstream| &upstream.servers);
+    let mut names: Vec<Arc<Name>> = servers.filter_map(|one| one.name()).cloned().collect();
+    let mut place = |address: &ServerAddress| {
+        let ServerAddress::Tcp { host, port } = address else {
+            return Place::Unix;
+        };
+        if let Ok(address) = host.parse() {
+            return Place::At(SocketAddr::new(address, *port));
+        }
+        let mut known = names.iter();
+        let known = known.find(|name| name.host == *host && name.port == *port);
+        let name = known.map_or_else(|| Arc::new(Name::new(Arc::clone(host), *port)), Arc::clone);
+        names.push(Arc::clone(&name));
+        Place::Named(name)
+    };
+    let servers = settings.servers.iter();
+    servers.map(|server| place(&server.address)).collect()
+}
+
 fn assemble(
     settings: &Settings,
     tls: Option<&Arc<rustls::ClientConfig>>,
+    places: Vec<Place>,
     old: Option<&Upstream>,
 ) -> Upstream {
     let judged_alike = |old: &&Upstream| {
         old.settings.health == settings.health && old.settings.eject == settings.eject
     };
     let old = old.filter(judged_alike);
-    let servers = settings.servers.iter().map(|server| {
+    let servers = settings.servers.iter().zip(places);
+    let servers = servers.map(|(server, place)| {
         let tls = tls.filter(|_| server.tls).and_then(|config| {
             let host = match (&settings.tls.server_name, &server.address) {
                 (Some(name), _) => name.clone(),
@@ -125,7 +158,8 @@ fn assemble(
             |known| Arc::clone(&known.standing),
         );
         let limit = settings.connections;
-        Arc::new(Server::new(key, server.clone(), (tls, standing), limit))
+        let server = server.clone();
+        Arc::new(Server::new(key, server, place, (tls, standing), limit))
     });
     Upstream {
         name: Arc::clone(&settings.name),

@@ -33,7 +33,8 @@ impl Upstream {
                 return;
             }
             UpstreamError::RequestBody(_) | UpstreamError::Down { .. } => return,
-            UpstreamError::Connect { .. }
+            UpstreamError::Unresolved { .. }
+            | UpstreamError::Connect { .. }
             | UpstreamError::ConnectTimeout { .. }
             | UpstreamError::Tls { .. } => true,
             // Without another to go to, one that takes connections is asked as ever.

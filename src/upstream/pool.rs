@@ -47,14 +47,18 @@ impl Pool {
     pub(super) fn take(&self, server: &Server) -> Option<Box<Link>> {
         loop {
             let (_, mut link) = self.with(server.key, |shelf| shelf.idle.pop())?;
-            if link.is_idle() {
+            if server.keeps(&mut link) && link.is_idle() {
                 return Some(link);
             }
         }
     }
 
-    /// Puts a connection back, or hands it to who waits for one.
+    /// Puts a connection back, or hands it to who waits for one; closes it where its address is no
+    /// longer the server's.
     pub(super) fn put(&self, server: &Arc<Server>, mut link: Box<Link>) {
+        if !server.keeps(&mut link) {
+            return;
+        }
         self.with(server.key, |shelf| {
             while let Some(next) = shelf.waiting.pop_front() {
                 match next.send(link) {
@@ -81,7 +85,8 @@ impl Pool {
         receiver
     }
 
-    /// Closes what servers hung up on, what was idle for too long, and what others wait for.
+    /// Closes what servers hung up on, what was idle for too long, what leads to an address that a
+    /// name no longer has, and what others wait for.
     /// Called by the worker every [`SWEEP`].
     pub fn sweep(&self) {
         let now = self.sweeps.fetch_add(1, Ordering::Relaxed);
@@ -92,8 +97,11 @@ impl Pool {
                 .as_ref()
                 .map_or(0, |server| server.waiting.load(Ordering::Relaxed));
             shelf.idle.drain(..wanted.min(shelf.idle.len()));
+            let server = shelf.server.as_deref();
             shelf.idle.retain_mut(|(since, link)| {
-                now.saturating_sub(*since) < IDLE_SWEEPS && link.is_idle()
+                now.saturating_sub(*since) < IDLE_SWEEPS
+                    && server.is_none_or(|server| server.keeps(link))
+                    && link.is_idle()
             });
             if shelf.idle.is_empty() {
                 shelf.server = None;

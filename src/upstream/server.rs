@@ -1,5 +1,6 @@
 //! The servers of the apps: what is known about each, shared by all workers.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,12 +9,14 @@ use tokio::sync::Semaphore;
 
 use super::budget::Budget;
 use super::health::State;
+use super::http1::Link;
+use super::name::Name;
 use super::standing::Standing;
 use crate::config::settings::{
     Balance, ServerAddress, Upstream as Settings, UpstreamHost, UpstreamServer,
 };
 use crate::policy::set_cookie::Repairs;
-use crate::telemetry::ServerCounters;
+use crate::telemetry::{NameReading, ServerCounters};
 
 /// One server, with what changes about it.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Server {
     pub(super) key: u64,
     /// As configured.
     pub settings: UpstreamServer,
+    /// Where connections to it are made.
+    pub(super) place: Place,
     /// For https servers: how to speak TLS, and the name to verify.
     pub(super) tls: Option<ServerTls>,
     /// The `Host` that goes with `host = "upstream"`.
@@ -37,6 +42,17 @@ pub struct Server {
     pub(super) standing: Arc<Standing>,
 }
 
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// At the path of its settings.
+    Unix,
+    /// At an address that was written out.
+    At(SocketAddr),
+    /// At whichever addresses its name has.
+    Named(Arc<Name>),
+}
+
 /// TLS towards a server.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
@@ -50,6 +66,7 @@ impl Server {
     pub(super) fn new(
         key: u64,
         settings: UpstreamServer,
+        place: Place,
         (tls, standing): (Option<ServerTls>, Arc<Standing>),
         limit: usize,
     ) -> Self {
@@ -74,6 +91,7 @@ impl Server {
         Self {
             key,
             settings,
+            place,
             tls,
             authority,
             slots: Arc::new(Semaphore::new(limit)),
@@ -95,6 +113,32 @@ impl Server {
     #[must_use]
     pub fn check_problem(&self) -> Option<String> {
         self.standing.problem()
+    }
+
+    /// Its name, where it has one.
+    pub(super) fn name(&self) -> Option<&Arc<Name>> {
+        match &self.place {
+            Place::Named(name) => Some(name),
+            Place::Unix | Place::At(_) => None,
+        }
+    }
+
+    /// How it stands with its name, where it has one.
+    #[must_use]
+    pub fn name_reading(&self) -> Option<NameReading> {
+        self.name().map(|name| NameReading {
+            addresses: name.addresses(),
+            failures: name.failures(),
+            problem: name.problem(),
+        })
+    }
+
+    /// Whether a connection may be used again: its address is still one of the server's.
+    pub(super) fn keeps(&self, link: &mut Link) -> bool {
+        match (&self.place, link.peer()) {
+            (Place::Named(name), Some(peer)) => name.keeps(peer),
+            (Place::Unix | Place::At(_) | Place::Named(_), _) => true,
+        }
     }
 
     /// What the sticky cookie says of this server; tells nothing about its address.

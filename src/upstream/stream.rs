@@ -1,17 +1,23 @@
-//! One connection to a server: TCP, unix socket or TLS, opened within a time limit.
+//! One connection to a server: TCP, unix socket or TLS, opened within a time limit. Of a name's
+//! addresses another is tried where one takes no connection.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::addresses::TRIES;
 use super::error::UpstreamError;
-use super::server::Server;
+use super::name::{Known, Name, Peer};
+use super::server::{Place, Server};
+use crate::clock;
 use crate::config::settings::ServerAddress;
 
 /// A connection to a server.
@@ -25,35 +31,103 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// A connection, and where it leads.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) stream: Stream,
+    /// Of those to a name.
+    pub(super) peer: Option<Peer>,
+}
+
 /// Opens a connection, TLS included, within `limit`.
 ///
 /// # Errors
 ///
-/// [`UpstreamError::Connect`], [`UpstreamError::Tls`] or [`UpstreamError::ConnectTimeout`].
-pub(super) async fn connect(server: &Server, limit: Duration) -> Result<Stream, UpstreamError> {
+/// [`UpstreamError::Unresolved`], [`UpstreamError::Connect`], [`UpstreamError::Tls`] or
+/// [`UpstreamError::ConnectTimeout`].
+pub(super) async fn connect(server: &Server, limit: Duration) -> Result<Reached, UpstreamError> {
     let label = || Box::from(&*server.settings.label);
-    match tokio::time::timeout(limit, open(server)).await {
-        Ok(opened) => opened,
-        Err(_elapsed) => Err(UpstreamError::ConnectTimeout { server: label() }),
+    let until = Instant::from_std(clock::monotonic()) + limit;
+    let mut known = None;
+    let opened = timeout_at(until, open(server, until, &mut known)).await;
+    match (opened, server.name()) {
+        (Ok(opened), _) => opened,
+        (Err(_elapsed), Some(_)) if known.is_none() => {
+            let words = format!("the resolver did not answer within {limit:?}");
+            Err(UpstreamError::Unresolved {
+                server: label(),
+                source: io::Error::new(io::ErrorKind::TimedOut, words),
+            })
+        }
+        (Err(_elapsed), _) => Err(UpstreamError::ConnectTimeout { server: label() }),
     }
 }
 
-async fn open(server: &Server) -> Result<Stream, UpstreamError> {
+async fn open(
+    server: &Server,
+    until: Instant,
+    known: &mut Option<Arc<Known>>,
+) -> Result<Reached, UpstreamError> {
     let label = || Box::from(&*server.settings.label);
     let refused = |source| UpstreamError::Connect {
         server: label(),
         source,
     };
-    let tcp = match &server.settings.address {
-        ServerAddress::Unix(path) => {
-            return UnixStream::connect(path)
-                .await
-                .map(Stream::Unix)
-                .map_err(refused);
+    let (tcp, peer) = match (&server.place, &server.settings.address) {
+        (Place::Unix, ServerAddress::Unix(path)) => {
+            let stream = UnixStream::connect(path).await.map_err(refused)?;
+            let stream = Stream::Unix(stream);
+            return Ok(Reached { stream, peer: None });
         }
-        ServerAddress::Tcp { host, port } => TcpStream::connect((&**host, *port))
-            .await
-            .map_err(refused)?,
+        (Place::Named(name), _) => {
+            let source = |source| UpstreamError::Unresolved {
+                server: label(),
+                source,
+            };
+            let known = known.insert(name.known().await.map_err(source)?);
+            let (tcp, peer) = dial(name, known, until).await.map_err(refused)?;
+            (tcp, Some(peer))
+        }
+        (Place::At(address), _) => (TcpStream::connect(address).await.map_err(refused)?, None),
+        (Place::Unix, ServerAddress::Tcp { .. }) => {
+            return Err(refused(io::ErrorKind::AddrNotAvailable.into()));
+        }
+    };
+    let stream = secure(server, tcp).await?;
+    Ok(Reached { stream, peer })
+}
+
+/// A connection to the first of a name's addresses that takes one.
+async fn dial(name: &Name, known: &Known, until: Instant) -> io::Result<(TcpStream, Peer)> {
+    let order = name.order(known);
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut left = u32::try_from(order.len().min(TRIES)).unwrap_or(1);
+    for place in order.into_iter().take(TRIES) {
+        let Some(address) = known.addresses.get(place) else {
+            continue;
+        };
+        // Each gets its share of what is left, so that none takes the time of all.
+        let now = Instant::from_std(clock::monotonic());
+        let share = until.saturating_duration_since(now) / left.max(1);
+        left = left.saturating_sub(1);
+        let dialled = timeout(share, TcpStream::connect(address)).await;
+        let late = |_elapsed| Err(io::Error::from(io::ErrorKind::TimedOut));
+        let dialled = dialled.unwrap_or_else(late);
+        name.note(known, place, dialled.is_ok());
+        match dialled {
+            Ok(tcp) => return Ok((tcp, Name::peer(known, *address))),
+            Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(failed)
+}
+
+/// Makes a new TCP connection fit for requests: TLS on it, where the server speaks that.
+async fn secure(server: &Server, tcp: TcpStream) -> Result<Stream, UpstreamError> {
+    let label = || Box::from(&*server.settings.label);
+    let refused = |source| UpstreamError::Connect {
+        server: label(),
+        source,
     };
     // A request is written whole; waiting to fill a segment only adds latency.
     tcp.set_nodelay(true).map_err(refused)?;
@@ -75,7 +149,7 @@ async fn open(server: &Server) -> Result<Stream, UpstreamError> {
             source,
         });
     };
-    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
     let stream = connector
         .connect(tls.name.clone(), tcp)
         .await

@@ -1,7 +1,6 @@
 """Servers that fail are left out and come back: by what their requests say, and by checks."""
 
 import signal
-import threading
 import time
 from collections import Counter
 
@@ -11,7 +10,7 @@ import pytest
 from harness.certs import Authority
 from harness.check import passed, refused
 from harness.gateway import Gateway
-from harness.members import Member
+from harness.members import Load, Member
 from harness.ports import seconds_until, wait_for
 from harness.upstreams import RawUpstream, server_tls
 
@@ -42,39 +41,6 @@ def three(tmp_path):
 def before(gateway, members, keys) -> Gateway:
     """A gateway in front of the three."""
     return gateway(THREE + keys + ROUTE, **dict(zip(("one", "two", "three"), (one.url for one in members))))
-
-
-class Load:
-    """Some clients that ask one request after another, until the block ends: `statuses`, `names`."""
-
-    def __init__(self, gate, clients=6, method="GET"):
-        self.gate, self.method = gate, method
-        self.answers, self._over = [], threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-
-    def _run(self):
-        with httpx.Client(base_url=self.gate.plain_url, trust_env=False, timeout=10) as client:
-            while not self._over.is_set():
-                answer = client.request(self.method, "/")
-                self.answers.append((answer.status_code, answer.text))
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        for thread in self._threads:
-            thread.join(15)
-
-    def since(self, mark=0):
-        """How often each server answered since a mark, which is a length of `answers`."""
-        return Counter(text for _, text in self.answers[mark:])
-
-    def failed(self):
-        """What was no 200."""
-        return [answer for answer in self.answers if answer[0] != 200]
 
 
 def state(gate, member):

@@ -74,13 +74,17 @@ pub(super) fn servers(facts: &Facts<'_>, page: &mut Html) {
 
 /// How a server stands, in words.
 fn standing(server: &ServerReading) -> Cell {
+    let of_name = server
+        .name
+        .as_ref()
+        .and_then(|name| name.problem.as_deref());
+    let problem = server.check_problem.as_deref().or(of_name);
     let (tone, state) = match (server.up, server.state) {
         (true, "returning") => (Tone::Warning, "returning, with a growing share".to_owned()),
-        (true, state) if server.check_problem.is_none() => (Tone::Good, state.to_owned()),
+        (true, state) if problem.is_none() => (Tone::Good, state.to_owned()),
         (true, state) => (Tone::Warning, state.to_owned()),
         (false, state) => (Tone::Bad, format!("OUT: {state}")),
     };
-    let problem = server.check_problem.as_deref();
     let problem = problem.map_or_else(String::new, |problem| format!(" ({problem})"));
     Cell::Mark(tone, state + &problem)
 }

@@ -81,7 +81,7 @@ pub struct Eject {
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerAddress {
-    /// A host name or address, and a port. Names are resolved when connecting.
+    /// A host name or address, and a port. Names are resolved again and again.
     Tcp {
         /// Name or address, without brackets.
         host: Arc<str>,

@@ -18,8 +18,9 @@ use super::head::{self, Head, Invalid};
 use crate::clock::Deadline;
 use crate::upstream::body::RequestBody;
 use crate::upstream::client::HearInterim;
+use crate::upstream::name::Peer;
 use crate::upstream::outbound::Outbound;
-use crate::upstream::stream::Stream;
+use crate::upstream::stream::{Reached, Stream};
 
 /// Room for the first read of an answer, in bytes: most fit whole.
 const READ: usize = 8 * 1024;
@@ -32,6 +33,8 @@ const MAX_INTERIM: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: Stream,
+    /// Where it leads, of those to a name.
+    peer: Option<Peer>,
     read: BytesMut,
     /// What is written before `chunk`.
     out: Out,
@@ -81,9 +84,10 @@ pub(crate) enum Failure {
 
 impl Link {
     /// A connection that has carried nothing.
-    pub(crate) fn new(stream: Stream, slot: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(reached: Reached, slot: OwnedSemaphorePermit) -> Self {
         Self {
-            stream,
+            stream: reached.stream,
+            peer: reached.peer,
             read: BytesMut::new(),
             out: Out::default(),
             upload: Upload {
@@ -99,6 +103,11 @@ impl Link {
             deadline: Deadline::default(),
             slot,
         }
+    }
+
+    /// Where it leads, of those to a name.
+    pub(in crate::upstream) fn peer(&mut self) -> Option<&mut Peer> {
+        self.peer.as_mut()
     }
 
     /// Whether an idle connection is still good: nothing has come of it, no end and no bytes.

@@ -1,6 +1,7 @@
-"""Small app servers, each a process of its own that can be killed and started again at the same place.
+"""Small app servers, each a process of its own that can be killed and started again at the same place; and clients
+that ask them without end.
 
-Run as a program it is the server: `members.py PORT FOLDER`. What it does is read from the file `mood` in the
+Run as a program it is the server: `members.py HOST PORT FOLDER`. What it does is read from the file `mood` in the
 folder at each request: `well`, `ill` (its `/health` says 503), `broken` (it closes connections without an answer).
 """
 
@@ -8,7 +9,11 @@ import signal
 import socketserver
 import subprocess
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
+
+import httpx
 
 from .ports import free_port, wait_for
 
@@ -16,9 +21,9 @@ from .ports import free_port, wait_for
 class Member:
     """One such server: `url`, `kill()`, `start()`, `mood`."""
 
-    def __init__(self, folder):
-        self.folder, self.port = Path(folder), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+    def __init__(self, folder, host="127.0.0.1", port=None):
+        self.folder, self.host, self.port = Path(folder), host, port or free_port()
+        self.url = f"http://{self.host}:{self.port}"
         self.folder.mkdir()
         self.mood = "well"
         self.process = None
@@ -27,7 +32,7 @@ class Member:
     @property
     def name(self):
         """What its answers say."""
-        return str(self.port)
+        return f"{self.host}:{self.port}"
 
     @property
     def mood(self):
@@ -44,7 +49,7 @@ class Member:
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.members", str(self.port), str(self.folder)],
+            [sys.executable, "-m", "harness.members", self.host, str(self.port), str(self.folder)],
             cwd=Path(__file__).resolve().parents[1],
         )
         wait_for(ready.exists, 20, "a member to listen", every=0.01)
@@ -56,7 +61,40 @@ class Member:
         self.process.wait(5)
 
 
-def _serve(port, folder):
+class Load:
+    """Some clients that ask one request after another, until the block ends: `statuses`, `names`."""
+
+    def __init__(self, gate, clients=6, method="GET"):
+        self.gate, self.method = gate, method
+        self.answers, self._over = [], threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self):
+        with httpx.Client(base_url=self.gate.plain_url, trust_env=False, timeout=10) as client:
+            while not self._over.is_set():
+                answer = client.request(self.method, "/")
+                self.answers.append((answer.status_code, answer.text))
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join(15)
+
+    def since(self, mark=0):
+        """How often each server answered since a mark, which is a length of `answers`."""
+        return Counter(text for _, text in self.answers[mark:])
+
+    def failed(self):
+        """What was no 200."""
+        return [answer for answer in self.answers if answer[0] != 200]
+
+
+def _serve(host, port, folder):
     mood = folder / "mood"
 
     class Handler(socketserver.StreamRequestHandler):
@@ -74,7 +112,7 @@ def _serve(port, folder):
                 if now == "broken":
                     return
                 ill = now == "ill" and line.startswith(b"GET /health ")
-                body = str(port).encode()
+                body = f"{host}:{port}".encode()
                 head = f"HTTP/1.1 {'503 Ill' if ill else '200 OK'}\r\nContent-Length: {len(body)}\r\n\r\n"
                 self.wfile.write(head.encode() + body)
 
@@ -86,10 +124,10 @@ def _serve(port, folder):
         def handle_error(self, *_):
             """A peer that goes away is no error here."""
 
-    with Server(("127.0.0.1", port), Handler) as server:
+    with Server((host, port), Handler) as server:
         (folder / "ready").write_text("")
         server.serve_forever()
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), Path(sys.argv[2]))
+    _serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

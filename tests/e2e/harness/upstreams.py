@@ -18,16 +18,18 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\no
 
 
 class Listener:
-    """A threaded TCP server on a free loopback port; `serve(connection)` is called for each connection."""
+    """A threaded TCP server on a loopback port, a free one where none is given; `serve(connection)` is called for
+    each connection."""
 
-    def __init__(self, tls=None, unix=None):
+    def __init__(self, tls=None, unix=None, host="127.0.0.1", port=0):
+        self.host = host
         if unix:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.bind(str(unix))
             self.socket.listen(64)
             self.port = None
         else:
-            self.socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self.socket = socket.create_server((host, port), backlog=128)
             self.port = self.socket.getsockname()[1]
         self.tls = tls
         self.connections = 0
@@ -38,7 +40,7 @@ class Listener:
     @property
     def url(self):
         """Where it listens, as the gateway's file wants it."""
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def _accept(self):
         while not self._closed:
