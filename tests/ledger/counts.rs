@@ -186,7 +186,7 @@ pub(crate) async fn is_exact_behind_a_wait(host: &Postgres) {
     for number in 60..65 {
         let row = format!("'\\x{number:08x}070707070707070707070707'");
         let held = format!(
-            "begin; update portcullis.account set whole = 0 where key = {row};
+            "begin; select from portcullis.account where key = {row} for update;
              select pg_sleep(0.5); commit"
         );
         let row = format!("insert into portcullis.account values ({row}, 0)");
