@@ -250,7 +250,7 @@ roles = "/roles"
     with people:
         gate = gateway(
             toml + stores + TRACING,
-            flask=flask_app.url, otlp=collector.url, redis=redis_server.url(13), people=people.url,
+            flask=flask_app.url, otlp=collector.url, redis=redis_server.url("traces"), people=people.url,
         )  # fmt: skip
         whole, inner = collector.of(passed(gate.get("/echo/x", headers=token)))
     (auth,) = [span for span in inner if span.name == "authentication"]
