@@ -18,6 +18,7 @@ use crate::policy::cors::CorsRule;
 use crate::signin::{App, SignIn, Tallied};
 use crate::store::ledger::Opening;
 use crate::store::{self, Stores};
+use crate::telemetry::spans::Tracer;
 use crate::telemetry::{
     AcmeReading, Bound, CertificateReading, JwksReading, Metrics, Probe, Reading, ServerReading,
     SessionsReading, StoreReading,
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub tls: Arc<TlsState>,
     /// Metrics with this generation's labels.
     pub metrics: Bound,
+    /// Who samples requests, where configured.
+    pub traces: Option<Arc<Tracer>>,
     /// Every cross-origin rule that a route uses, for refusals that no route was found for.
     pub cors_rules: Vec<Arc<CorsRule>>,
     /// The configuration, as it may be shown.
@@ -171,6 +174,8 @@ impl Snapshot {
         else {
             return Err(problems);
         };
+        let before = previous.and_then(|old| old.traces.as_ref());
+        let traces = tracer(&settings, before, metrics);
         let metrics = metrics.bind(&settings, &policy);
         let cors_rules = distinct_rules(&policy);
         let before = previous.map(|old| &old.limiters);
@@ -188,6 +193,7 @@ impl Snapshot {
             sign_in,
             tls: Arc::new(tls),
             metrics,
+            traces,
             cors_rules,
             shown,
         })
@@ -240,6 +246,18 @@ impl Snapshot {
             tracing::warn!("{warning}");
         }
     }
+}
+
+/// The tracer of `[tracing]`: the one before, with what waits in it, where nothing changed.
+fn tracer(
+    settings: &Settings,
+    before: Option<&Arc<Tracer>>,
+    metrics: &Metrics,
+) -> Option<Arc<Tracer>> {
+    let wanted = settings.tracing.as_ref()?;
+    let same = before.filter(|before| before.settings() == wanted);
+    let new = || Arc::new(Tracer::new(wanted.clone(), Arc::clone(metrics.spans())));
+    Some(same.map_or_else(new, Arc::clone))
 }
 
 /// The gateway's own sessions, over the stores and apps that are there.

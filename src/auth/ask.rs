@@ -26,6 +26,7 @@ use crate::auth::words::chain;
 use crate::clock;
 use crate::policy::cookie::take_cookie;
 use crate::policy::forwarded::Scheme;
+use crate::telemetry::spans;
 
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -259,6 +260,7 @@ impl Endpoint {
         };
         let turn = Arc::clone(&self.turns).try_acquire_owned();
         let turn = turn.map_err(|_none_left| busy())?;
+        let place = spans::current().map(|place| (place, clock::monotonic()));
         let request = self.question(carried);
         let (client, tally) = (self.client.clone(), Arc::clone(&self.tally));
         let (shown, limit) = (Arc::clone(&self.shown), self.timeout);
@@ -281,7 +283,11 @@ impl Endpoint {
             tally.note(began, asked.as_ref().err());
             asked
         });
-        asked.await.unwrap_or_else(|_stopping| Err(busy()))
+        let asked = asked.await.unwrap_or_else(|_stopping| Err(busy()));
+        if let Some((place, began)) = place {
+            place.asked(&self.shown, began, asked.is_err());
+        }
+        asked
     }
 
     fn question(&self, carried: &Carried) -> Request<Empty<Bytes>> {

@@ -89,6 +89,7 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
                 opening: Opening::Upgrade,
                 known: None,
                 came: None,
+                recording: None,
             };
             let verdict = judge(gate, &subject, who, now, &mut judged).await;
             verdict.and_then(|verdict| act(gate, ask, &judged, verdict, now))

@@ -60,6 +60,8 @@ pub struct Settings {
     pub assertion: Option<Assertion>,
     /// `[log]`.
     pub log: Log,
+    /// `[tracing]`, where it is there.
+    pub tracing: Option<Tracing>,
     /// `[admin]`.
     pub admin: Admin,
     /// Every file that the configuration names, and the configuration itself: a change reloads.
@@ -199,6 +201,15 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// `[tracing]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// Where spans are posted: the collector's address with the path of traces.
+    pub otlp: url::Url,
+    /// How many of the traces that begin here are recorded, 0 to 1.
+    pub sample: f64,
 }
 
 /// `[admin]`.

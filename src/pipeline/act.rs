@@ -226,7 +226,8 @@ impl Visit<'_> {
             progress: self.progress.as_deref(),
             hygiene,
         };
-        let sent = upstream.send(outbound, &terms).await;
+        let recording = self.recording.as_deref();
+        let sent = upstream.send(outbound, &terms, recording).await;
         self.times.answered();
         self.server = Some(Arc::clone(&upstream.name));
         let answer = sent.map_err(|error| error.denial())?;

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use super::look::Look;
 use crate::clock::Timestamp;
 use crate::gateway::Snapshot;
+use crate::telemetry::spans::{Recording, TraceContext, Tracer};
 
 /// The id of a trusted proxy, or a new one (`UUIDv7`, RFC 9562 §5.7).
 pub(crate) fn request_id(
@@ -42,44 +43,43 @@ fn is_plain_id(id: &[u8]) -> bool {
 
 /// The client's trace context where it is valid, or a new one (W3C Trace Context §3.2).
 pub(crate) fn traceparent(headers: &HeaderMap) -> HeaderValue {
-    trace_context(Look::at(headers).traceparent.as_ref())
+    Place::of(&Look::at(headers), None).traceparent
 }
 
-/// The same, of what a look at the headers found.
-pub(super) fn trace_context(sent: Option<&HeaderValue>) -> HeaderValue {
-    if let Some(theirs) = sent.filter(|theirs| is_traceparent(theirs.as_bytes())) {
-        return theirs.clone();
-    }
-    let (mut trace, mut span) = (uuid::Uuid::encode_buffer(), uuid::Uuid::encode_buffer());
-    // Neither may be all zeros: the lowest bits are set.
-    let trace = uuid::Uuid::from_u128(fastrand::u128(..) | 1)
-        .simple()
-        .encode_lower(&mut trace);
-    let span = uuid::Uuid::from_u128(u128::from(fastrand::u64(..) | 1))
-        .simple()
-        .encode_lower(&mut span);
-    let span = span.get(16..).unwrap_or_default();
-    let mut text = bytes::BytesMut::with_capacity(55);
-    for part in ["00-", trace, "-", span, "-00"] {
-        text.extend_from_slice(part.as_bytes());
-    }
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
+/// A request's place in a trace.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What the log and the app are told.
+    pub(super) traceparent: HeaderValue,
+    /// What is recorded, where the trace is sampled.
+    pub(super) recording: Option<Box<Recording>>,
+    /// Whether a `tracestate` came that belongs to no trace, and must not go on (§3.3).
+    pub(super) has_stray_state: bool,
 }
 
-fn is_traceparent(text: &[u8]) -> bool {
-    let hex = |part: &[u8]| {
-        part.iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let mut parts = text.split(|byte| *byte == b'-');
-    let [version, trace, span, flags] = [parts.next(), parts.next(), parts.next(), parts.next()]
-        .map(|part| part.filter(|part| hex(part)).unwrap_or_default());
-    let zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
-    parts.next().is_none()
-        && version == b"00"
-        && trace.len() == 32
-        && span.len() == 16
-        && flags.len() == 2
-        && !zero(trace)
-        && !zero(span)
+impl Place {
+    /// The place of a request by what its headers say. Without a tracer nothing is sampled here;
+    /// what others sample keeps its flag.
+    pub(super) fn of(look: &Look, tracer: Option<&Tracer>) -> Self {
+        let sent = look.traceparent.as_ref();
+        let sent = sent.and_then(|sent| Some((sent, TraceContext::parse(sent.as_bytes())?)));
+        let (traceparent, recording) = match (sent, tracer) {
+            (Some((sent, context)), Some(tracer)) => {
+                let recording = tracer.follow(context, look.tracestate.as_ref());
+                (sent.clone(), recording)
+            }
+            (Some((sent, _)), None) => (sent.clone(), None),
+            (None, Some(tracer)) => {
+                let (context, recording) = tracer.begin();
+                (context.header(), recording)
+            }
+            (None, None) => (TraceContext::begin().header(), None),
+        };
+        let told = recording.as_ref().filter(|_| sent.is_some());
+        Self {
+            traceparent: told.map_or(traceparent, |child| child.context().header()),
+            recording,
+            has_stray_state: sent.is_none() && look.tracestate.is_some(),
+        }
+    }
 }

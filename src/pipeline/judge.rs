@@ -4,6 +4,7 @@
 //! order of the documentation; the first that objects ends the visit.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,8 +13,9 @@ use http::{HeaderMap, Method, Uri, Version};
 
 use super::arrival::Arrival;
 use super::limits::{Counting, Stage};
+use super::recorded;
 use crate::auth::{self, Attempt, PeerCertificate};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::Client;
@@ -26,6 +28,7 @@ use crate::policy::route::Route;
 use crate::policy::routes::Miss;
 use crate::policy::websocket::{self, Handshake, Opening};
 use crate::policy::{cors, csrf};
+use crate::telemetry::spans::{Recording, under};
 use crate::tls::Served;
 
 /// What is known of the connection that a request came on.
@@ -71,6 +74,8 @@ pub struct Subject<'u, 'h> {
     pub known: Option<&'h Arc<Arrival>>,
     /// When it came, by the monotonic clock, where it counts against the route's limits.
     pub came: Option<Instant>,
+    /// Where the steps of a sampled request are recorded.
+    pub recording: Option<&'h Recording>,
 }
 
 /// Who a request is judged for.
@@ -190,9 +195,16 @@ pub async fn judge<'u>(
                 let request = asked(gate, subject, client, judged.handshake.is_some());
                 let admission = route.requirement.admission;
                 let authenticators = &gate.authenticators;
-                let mut attempt = authenticators
-                    .identify(&route.authenticators, admission, &request, now)
-                    .await;
+                let began = subject.recording.map(|_| clock::monotonic());
+                let mut attempt = {
+                    let place = subject.recording.map(Recording::authenticating);
+                    let asking =
+                        authenticators.identify(&route.authenticators, admission, &request, now);
+                    under(place, pin!(asking)).await
+                };
+                if let (Some(recording), Some(began)) = (subject.recording, began) {
+                    recorded::authentication(gate, recording, began, &attempt);
+                }
                 by_cookie = attempt.by_cookie;
                 judged.caller.clone_from(&attempt.caller);
                 let denial = attempt.denial.take();

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 
 use super::respond::{SEC_FETCH_MODE, prefers_page};
-use crate::upstream::outbound::TRACEPARENT;
+use crate::upstream::outbound::{TRACEPARENT, TRACESTATE};
 
 /// What a request's headers tell beside what it is judged by.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Look {
     pub(super) origin: Option<HeaderValue>,
     /// The trace context, where one alone is sent.
     pub(super) traceparent: Option<HeaderValue>,
+    /// What vendors add to the trace context, where it is one line.
+    pub(super) tracestate: Option<HeaderValue>,
     accept: Option<HeaderValue>,
     fetch_mode: Option<HeaderValue>,
     /// Bytes of all lines, about as they were on the wire.
@@ -37,6 +39,8 @@ impl Look {
             } else if *name == TRACEPARENT {
                 contexts += 1;
                 look.traceparent = Some(value.clone());
+            } else if *name == TRACESTATE {
+                look.tracestate = Some(value.clone());
             } else if *name == SEC_FETCH_MODE {
                 look.fetch_mode.get_or_insert_with(|| value.clone());
             }

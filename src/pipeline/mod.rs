@@ -10,6 +10,7 @@ pub mod judge;
 mod limits;
 mod look;
 mod provider;
+mod recorded;
 mod report;
 pub(crate) mod respond;
 pub mod sealing;

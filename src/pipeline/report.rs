@@ -11,8 +11,10 @@ use super::trace;
 use crate::clock::{self, Timestamp};
 use crate::gateway::Snapshot;
 use crate::policy::denial::Denial;
+use crate::policy::forwarded::Scheme;
 use crate::policy::identity::Caller;
 use crate::policy::route::RouteId;
+use crate::telemetry::spans::{Finished, Recording};
 use crate::telemetry::{Completed, Held, Trace};
 use crate::upstream::body::Progress;
 
@@ -77,6 +79,7 @@ impl Times {
 pub(super) struct Seen<'a, 'j> {
     pub(super) request_id: HeaderValue,
     pub(super) traceparent: HeaderValue,
+    pub(super) recording: Option<Box<Recording>>,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) version: Version,
@@ -101,6 +104,8 @@ pub(super) struct Report {
     times: Times,
     request_id: HeaderValue,
     traceparent: HeaderValue,
+    recording: Option<Box<Recording>>,
+    is_https: bool,
     client: std::net::IpAddr,
     route: Option<RouteId>,
     method: Method,
@@ -154,6 +159,13 @@ impl Report {
             times,
             request_id: seen.request_id,
             traceparent: seen.traceparent,
+            recording: seen.recording,
+            is_https: judged
+                .client
+                .as_ref()
+                .map_or(seen.peer.tls.is_some(), |client| {
+                    client.scheme == Scheme::Https
+                }),
             client: judged
                 .client
                 .as_ref()
@@ -205,8 +217,43 @@ fn text(value: &HeaderValue, told: bool) -> &str {
     }
 }
 
+impl Report {
+    /// Hands a sampled request over to be exported.
+    fn export(&mut self) {
+        let (Some(recording), Some(tracer)) = (self.recording.take(), &self.gate.traces) else {
+            return;
+        };
+        let route = self.route.and_then(|id| {
+            let mut all = self.gate.policy.routes.all().iter();
+            all.find(|route| route.id == id)
+        });
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        tracer.export(Finished {
+            recording,
+            at: self.at,
+            started: self.times.started,
+            ended: clock::monotonic(),
+            request_id: Finished::text(text(&self.request_id, true)),
+            method: self.method.clone(),
+            is_https: self.is_https,
+            host: host.map(Finished::text),
+            path: Finished::text(self.uri.path()),
+            route: route.map(|route| route.pattern.as_str().into()),
+            version: self.version,
+            status: self.status.as_u16(),
+            refused: self.denial.as_ref().map(Denial::code),
+            overlooked: self.overlooked.as_ref().map(Denial::code),
+            cut_off: self.cut_off,
+            gateway_time: self.times.gateway(),
+        });
+    }
+}
+
 impl Drop for Report {
     fn drop(&mut self) {
+        if self.recording.is_some() {
+            self.export();
+        }
         // Texts that nobody will read are not made, and the clock is not read for them.
         let told = (self.gate.metrics).tells(self.denial.is_some() || self.overlooked.is_some());
         let identity = self.caller.as_ref().map(|caller| caller.identity());

@@ -1,5 +1,6 @@
 //! Takes one request through the gate, in the order written.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use http::header::SET_COOKIE;
@@ -7,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
 
 use super::arrival::Arrival;
 use super::body::Body;
-use super::ids::{request_id, trace_context};
+use super::ids::{Place, request_id};
 use super::judge::{Judged, Peer, Subject, Verdict, Who, judge};
 use super::look::Look;
 use super::report::{Report, Times};
@@ -18,8 +19,10 @@ use crate::gateway::{Gateway, Snapshot};
 use crate::policy::cors;
 use crate::policy::denial::Denial;
 use crate::policy::websocket::Opening;
+use crate::telemetry::spans::{Recording, under};
 use crate::upstream::body::Progress;
 use crate::upstream::incoming::ClientBody;
+use crate::upstream::outbound::TRACESTATE;
 use crate::upstream::pool::Pool;
 
 /// One client connection, as the pipeline sees it.
@@ -85,6 +88,8 @@ pub(super) struct Visit<'a> {
     pub(super) now: Timestamp,
     pub(super) request_id: HeaderValue,
     pub(super) traceparent: HeaderValue,
+    /// What is recorded of a sampled request.
+    pub(super) recording: Option<Box<Recording>>,
     pub(super) times: Times,
     pub(super) server: Option<Arc<str>>,
     pub(super) retries: u32,
@@ -119,11 +124,11 @@ pub async fn serve(
         method,
         uri,
         version,
-        headers,
+        mut headers,
         ..
     } = head;
     let look = Look::at(&headers);
-    let mut visit = Visit::begin(visitor, &gate, &headers, &look, interim);
+    let mut visit = Visit::begin(visitor, &gate, (&mut headers, &look), interim);
     let now = visit.now;
     let head_bytes = head_size(&method, &uri, look.bytes);
     let preflight = cors::is_preflight(&method, &headers);
@@ -143,8 +148,14 @@ pub async fn serve(
             opening,
             known: known.as_ref(),
             came: Some(visit.times.started()),
+            recording: visit.recording.as_deref(),
         };
-        match judge(&gate, &subject, Who::Bearer, now, &mut judged).await {
+        let verdict = {
+            let place = subject.recording.map(Recording::here);
+            let judging = pin!(judge(&gate, &subject, Who::Bearer, now, &mut judged));
+            under(place, judging).await
+        };
+        match verdict {
             Err(denial) => {
                 let request = (&method, &uri, &headers);
                 Err(visit.or_sign_in(denial, &judged, request, &look).await)
@@ -181,6 +192,7 @@ pub async fn serve(
         super::report::Seen {
             request_id: visit.request_id,
             traceparent: visit.traceparent,
+            recording: visit.recording,
             method: kept_method,
             uri: uri.clone(),
             version,
@@ -204,10 +216,13 @@ impl<'a> Visit<'a> {
     fn begin(
         visitor: &'a Visitor,
         gate: &'a Arc<Snapshot>,
-        headers: &HeaderMap,
-        look: &Look,
+        (headers, look): (&mut HeaderMap, &Look),
         interim: Option<PassInterim<'a>>,
     ) -> Self {
+        let place = Place::of(look, gate.traces.as_deref());
+        if place.has_stray_state {
+            headers.remove(TRACESTATE);
+        }
         let (started, now) = (clock::monotonic(), clock::now());
         let trusted_proxies = &gate.policy.trusted_proxies;
         let trusted = trusted_proxies.trusts(visitor.peer.address.ip());
@@ -216,7 +231,8 @@ impl<'a> Visit<'a> {
             visitor,
             now,
             request_id: request_id(gate, trusted, headers, now),
-            traceparent: trace_context(look.traceparent.as_ref()),
+            traceparent: place.traceparent,
+            recording: place.recording,
             times: Times::new(started),
             server: None,
             retries: 0,

@@ -3,10 +3,12 @@
 //! SIGHUP and a change of any file that the configuration names lead here. A configuration with an
 //! error changes nothing and is reported; requests under way keep the snapshot they began with.
 
+mod traces;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,7 @@ use crate::gateway::{BuildProblem, Gateway, Snapshot};
 use crate::store::ledger::Opening;
 use crate::telemetry::{LastReload, LogGuard, Metrics};
 use crate::tls::{Acme, Outcome, Refreshed};
+use traces::Exporting;
 
 /// Why certificates were read again.
 const RENEWAL: &str = "a certificate changed";
@@ -40,6 +43,8 @@ pub struct Reloader {
     background: Mutex<CancellationToken>,
     /// What orders certificates now, and ends it. It goes on over reloads that leave it as it is.
     ordering: Mutex<Option<(Arc<Acme>, CancellationToken)>>,
+    /// What exports traces. Each goes on until nobody samples for it.
+    exporting: Exporting,
     /// One reload at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -105,6 +110,7 @@ impl Reloader {
             log,
             background: Mutex::default(),
             ordering: Mutex::default(),
+            exporting: Exporting::default(),
             turn: tokio::sync::Mutex::default(),
         };
         reloader.start_background();
@@ -227,6 +233,7 @@ impl Reloader {
         }
         self.start_ordering(&gate);
         tokio::spawn(Arc::clone(&gate).follow_names(cancel.clone()));
+        self.exporting.start(gate.traces.as_deref());
         tokio::spawn(Arc::clone(&gate).check_servers(cancel.clone()));
         tokio::spawn(gate.ask_again(cancel.clone()));
         let mut current = self
@@ -268,6 +275,11 @@ impl Reloader {
         if let Some((_, cancel)) = ordering.take() {
             cancel.cancel();
         }
+    }
+
+    /// Has what waits of traces exported, for as long as `limit`. Nothing is exported after.
+    pub async fn flush_traces(&self, limit: Duration) {
+        self.exporting.flush(limit).await;
     }
 
     /// Ends the background work.

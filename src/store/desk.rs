@@ -11,6 +11,7 @@ use super::engine::Engine;
 use crate::auth::ledger::Told;
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
+use crate::telemetry::spans;
 
 /// How long a question may take in all, connecting included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -72,6 +73,7 @@ impl Counter {
     {
         let counter = Arc::clone(self);
         Box::pin(async move {
+            let place = spans::current().map(|place| (place, clock::monotonic()));
             let Ok(turn) = Arc::clone(&counter.turns).try_acquire_owned() else {
                 let busy = Err(StoreError::Busy {
                     store: Arc::clone(&counter.shown),
@@ -90,12 +92,16 @@ impl Counter {
                 // Nobody may wait any more.
                 let _ = tell.send(outcome);
             });
-            told.await.unwrap_or_else(|_| {
+            let outcome = told.await.unwrap_or_else(|_| {
                 Err(StoreError::Unreachable {
                     store: Arc::clone(&counter.shown),
                     cause: Arc::new(Stopped),
                 })
-            })
+            });
+            if let Some((place, began)) = place {
+                place.asked(&counter.shown, began, outcome.is_err());
+            }
+            outcome
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
@@ -442,6 +443,13 @@ fn gateway(page: &mut Page, shared: &Shared) {
     });
     page.one(&names::LAST_RELOAD_OK, shared.last_reload_failed.get() == 0);
     page.one(&names::LAST_RELOAD_TIME, shared.loaded_at.get());
+    if shared.spans.wanted.load(Ordering::Relaxed) {
+        page.add(&names::TRACE_SPANS, |samples| {
+            samples.add(&["exported"], shared.spans.exported.get());
+            samples.add(&["dropped"], shared.spans.dropped.get());
+            samples.add(&["failed"], shared.spans.failed.get());
+        });
+    }
     page.one(&names::LOG_LINES_DROPPED, shared.log.dropped_lines());
     page.add(&names::BUILD_INFO, |samples| {
         samples.add(&[env!("CARGO_PKG_VERSION")], true);
@@ -567,6 +575,7 @@ mod tests {
         let probe = Arc::new(Known);
         let weak: Weak<Known> = Arc::downgrade(&probe);
         metrics.ask(weak);
+        metrics.spans().wanted.store(true, Ordering::Relaxed);
         let routes = [route("/api/{*rest}").cors("web"), route("/old").observing()];
         let bound = bind(&metrics, &routes, &["token"]);
         let denial = Denial::new(Code::RoleMissing, "no");
@@ -697,6 +706,7 @@ mod tests {
                 "_store_",
                 "_session",
                 "_rate_limit",
+                "_trace_",
             ];
             let histogram = metric.kind == Kind::Histogram;
             if histogram || !told_by_others.iter().any(|part| metric.name.contains(part)) {

@@ -18,6 +18,7 @@ use crate::telemetry::log::Log;
 use crate::telemetry::reading::{Probe, Reading};
 use crate::telemetry::refusals::Refusals;
 use crate::telemetry::secret_watch::SecretChange;
+use crate::telemetry::spans::SpanCounts;
 use crate::telemetry::tables::{AuthenticatorMetrics, RouteMetrics, RouteRow, Tables};
 
 /// What is counted at one kind of listener.
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) loaded_at: Gauge,
     pub(super) last_reload: Mutex<Option<LastReload>>,
     pub(super) refusals: Refusals,
+    pub(super) spans: Arc<SpanCounts>,
     /// The tables in force.
     pub(super) tables: ArcSwap<Tables>,
     pub(super) probe: Mutex<Option<Weak<dyn Probe>>>,
@@ -122,6 +124,7 @@ impl Metrics {
             loaded_at: Gauge::default(),
             last_reload: Mutex::default(),
             refusals: Refusals::default(),
+            spans: Arc::default(),
             tables: ArcSwap::default(),
             probe: Mutex::new(None),
         });
@@ -177,6 +180,12 @@ impl Metrics {
     #[must_use]
     pub fn refusals(&self) -> &Refusals {
         &self.shared.refusals
+    }
+
+    /// What is counted of spans.
+    #[must_use]
+    pub fn spans(&self) -> &Arc<SpanCounts> {
+        &self.shared.spans
     }
 
     /// The log.

@@ -23,6 +23,7 @@ mod refusals;
 pub mod secret_change;
 mod secret_watch;
 mod sink;
+pub mod spans;
 mod tables;
 #[cfg(test)]
 mod testing;

@@ -155,6 +155,8 @@ metrics! {
     LAST_RELOAD_TIME = Gauge "portcullis_config_last_reload_success_timestamp_seconds" [] "seconds since 1970"
         "When the configuration in force was loaded.";
 
+    TRACE_SPANS = Counter "portcullis_trace_spans_total" ["outcome"] "spans"
+        "Spans of sampled requests, by outcome (exported, dropped for want of room, failed at the collector).";
     LOG_LINES_DROPPED = Counter "portcullis_log_lines_dropped_total" [] "lines"
         "Log lines that could not be written, because the reader was too slow, gone, or its disk full.";
     BUILD_INFO = Gauge "portcullis_build_info" ["version"] "boolean"

@@ -19,8 +19,10 @@ use super::pool::Pool;
 use super::server::{Server, Upstream};
 use super::stream::connect;
 use super::tunnel::Handover;
+use crate::clock;
 use crate::config::settings::{Balance, UpstreamHost};
 use crate::policy::headers::Hygiene;
+use crate::telemetry::spans::{Finished, Recording, Try};
 
 /// What came of a request.
 #[derive(Debug)]
@@ -76,7 +78,8 @@ impl std::fmt::Debug for Terms<'_> {
 }
 
 impl Upstream {
-    /// Sends a request and gives the answer's head with its body still on the way.
+    /// Sends a request and gives the answer's head with its body still on the way. Each try of a
+    /// sampled request is recorded, and its server told which it is.
     ///
     /// # Errors
     ///
@@ -85,6 +88,7 @@ impl Upstream {
         &self,
         mut outbound: Outbound<'_>,
         terms: &Terms<'_>,
+        recording: Option<&Recording>,
     ) -> Result<Answer, UpstreamError> {
         let limit = terms.timeout.unwrap_or(self.response_timeout());
         let mut tried = SmallVec::<[usize; 4]>::new();
@@ -103,14 +107,18 @@ impl Upstream {
             let Some((index, server)) = chosen else {
                 return Err(before.unwrap_or_else(|| self.down()));
             };
-            let Attempt { error, unsent } =
-                match self.attempt(server, &outbound, body, limit, terms).await {
-                    Ok(received) => {
-                        self.note_answer(server, terms.begun);
-                        return self.accept(received, server, retries, &outbound, terms);
-                    }
-                    Err(failed) => failed,
-                };
+            let recorded = recording.map(|recording| Recorded::begin(recording, &mut outbound));
+            let attempt = self.attempt(server, &outbound, body, limit, terms).await;
+            if let Some(recorded) = recorded {
+                recorded.end((self, server, retries), &outbound, &attempt);
+            }
+            let Attempt { error, unsent } = match attempt {
+                Ok(received) => {
+                    self.note_answer(server, terms.begun);
+                    return self.accept(received, server, retries, &outbound, terms);
+                }
+                Err(failed) => failed,
+            };
             self.note_failure(server, &error, (terms.begun, whole));
             let again = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
             let may = retries < self.settings.retries && error.may_be_tried_elsewhere();
@@ -273,6 +281,45 @@ fn explain(server: &Server, failure: Failure, progress: Option<&Progress>) -> At
             error: UpstreamError::RequestBody(BodyFault::Broken.denial()),
             unsent: None,
         },
+    }
+}
+
+/// A try that is recorded.
+struct Recorded<'a> {
+    recording: &'a Recording,
+    id: u64,
+    began: Instant,
+}
+
+impl<'a> Recorded<'a> {
+    fn begin(recording: &'a Recording, outbound: &mut Outbound<'_>) -> Self {
+        let (id, traceparent) = recording.next();
+        outbound.trace(traceparent);
+        Self {
+            recording,
+            id,
+            began: clock::monotonic(),
+        }
+    }
+
+    fn end(
+        self,
+        (upstream, server, before): (&Upstream, &Server, u32),
+        outbound: &Outbound<'_>,
+        attempt: &Result<(Received, Exchange), Attempt>,
+    ) {
+        let outcome = match attempt {
+            Ok((received, _)) => Ok(received.status.as_u16()),
+            Err(failed) => Err(failed.error.denial().code()),
+        };
+        let one = Try {
+            upstream: Arc::clone(&upstream.name),
+            server: server.settings.clone(),
+            path: Finished::text(outbound.target().path()),
+            before,
+            outcome,
+        };
+        self.recording.tried(self.id, self.began, one);
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Outbound<'a> {
     headers: HeaderMap,
     /// The gateway's own, each name once; they take the place of any in `headers`.
     own: Own<'a>,
+    /// The trace context of one try, in the place of the request's.
+    traced: Option<HeaderValue>,
     pub(super) body: RequestBody,
     /// The server that the client's sticky cookie names.
     pub(super) sticky: Option<Box<str>>,
@@ -130,6 +132,7 @@ impl<'a> Outbound<'a> {
             target: target(uri, facts),
             headers,
             own,
+            traced: None,
             body,
             sticky,
             websocket: facts.websocket,
@@ -157,7 +160,23 @@ impl<'a> Outbound<'a> {
             .headers
             .iter()
             .filter(|(name, _)| self.own.iter().all(|(own, _)| own != name));
-        self.own.iter().copied().chain(theirs)
+        self.own.iter().map(|own| self.of_try(*own)).chain(theirs)
+    }
+
+    /// What a try gets of the gateway's own: its trace context, unless the route sets one.
+    fn of_try<'f>(
+        &'f self,
+        (name, value): (&'f HeaderName, &'f HeaderValue),
+    ) -> (&'f HeaderName, &'f HeaderValue) {
+        match &self.traced {
+            Some(traced) if std::ptr::eq(name, &raw const TRACEPARENT_NAME) => (name, traced),
+            Some(_) | None => (name, value),
+        }
+    }
+
+    /// The next try gets this trace context.
+    pub(super) fn trace(&mut self, traceparent: HeaderValue) {
+        self.traced = Some(traceparent);
     }
 
     /// The target that the app will get.
@@ -179,6 +198,9 @@ impl fmt::Debug for Outbound<'_> {
 
 /// The trace context (W3C Trace Context §3.2).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What vendors add to it (§3.3).
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 // Names to be borrowed for as long as a request takes.
 static HOST_NAME: HeaderName = HOST;

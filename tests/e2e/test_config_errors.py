@@ -120,7 +120,7 @@ upstream = "app"
         ('[rate_limit.login]\nlimit = "0/s"\n', ["0", "1 to 1000000"]),
         ('[rate_limit.login]\nlimit = "10/m"\n[[route]]\npath = "/a"\nupstream = "app"\nauth = "public"\nrate_limit = "logn"\n', ["rate_limit.logn", "did you mean login"]),
         ('[session]\nstore = "mongodb://x"\n[token_handler.a]\n', ["session.store", "token_handler.a.login"]),
-        ('[tracing]\nsample = 0.1\n', ["not in this version"]),
+        ('[tracing]\nsample = 1.5\n', ["tracing.sample", "0 to 1", "tracing.otlp", "required"]),
         ('[auth.provider]\ntype = "oidc"\n', ["auth.provider.issuer", "auth.provider.client_id", "auth.provider.client_secret"]),
         ('[auth.mine]\ntype = "gateway-session"\n', ["auth.mine.token_handler"]),
         ('[auth.half]\ntype = "django-session"\nsecret = "x"\n', ["auth.half.database", "auth.half.directory"]),

@@ -36,6 +36,10 @@ const STORES_WITHIN: Duration = Duration::from_secs(10);
 const FILE_WITHIN: Duration = Duration::from_secs(20);
 /// How long renewals that are under way may keep that file.
 const RENEWALS_WITHIN: Duration = Duration::from_secs(5);
+/// How long the last traces may take, out of the time of the drain.
+const TRACES_WITHIN: Duration = Duration::from_secs(5);
+/// The same where the drain took all of its time.
+const TRACES_AT_LEAST: Duration = Duration::from_secs(1);
 /// Between two looks at the stores.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -265,6 +269,7 @@ impl Keeper<'_> {
         }
         reloader.stop_ordering();
         self.gateway.begin_drain();
+        let began = clock::monotonic();
         let mut stopping = tokio::task::spawn_blocking(move || serving.stop(limit));
         let stopped = async {
             if end == End::HandedOver {
@@ -279,6 +284,12 @@ impl Keeper<'_> {
         };
         tokio::select! {
             stopped = stopped => stopped?,
+            _ = interrupt.recv() => return Err(Failure::Words(CUT_OFF.to_owned())),
+        }
+        let left = limit.saturating_sub(clock::monotonic().saturating_duration_since(began));
+        let flush = reloader.flush_traces(left.clamp(TRACES_AT_LEAST, TRACES_WITHIN));
+        tokio::select! {
+            () = flush => {}
             _ = interrupt.recv() => return Err(Failure::Words(CUT_OFF.to_owned())),
         }
         if end == End::Told {

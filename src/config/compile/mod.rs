@@ -30,6 +30,7 @@ mod session;
 mod signin;
 mod template;
 mod tls;
+mod tracing;
 mod upstream;
 
 use std::path::Path;
@@ -128,6 +129,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let expectations = expect::compile(raw.expect, &upstream_names, &auth_names, cx);
     let security_headers = security_headers::compile(raw.security_headers, cx);
     let log = log(raw.log, cx);
+    let tracing = tracing::compile(raw.tracing, cx);
     warn_of_unused(&routes, &upstream_names, &auth_names, &cors, cx);
     warn_of_unasked_limits(&routes, &limits, cx);
     warn_of_unasked(&authenticators, &directories.names, cx);
@@ -159,6 +161,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
         token_handlers: handlers.into_list(),
         assertion,
         log,
+        tracing,
         admin,
         watched: std::mem::take(&mut cx.watched),
     };

@@ -53,16 +53,8 @@ pub(in crate::config) fn wrong_type<T>(
     None
 }
 
-/// Notes that something of the contract comes with a later version.
-pub(in crate::config) fn not_yet(what: &str) -> String {
-    format!("{what} is not in this version of Portcullis; leave it out")
-}
-
-fn unknown_key(table: &str, name: &str, keys: &[&str], later: &[&str]) -> Problem {
+fn unknown_key(table: &str, name: &str, keys: &[&str]) -> Problem {
     let path = child(table, name);
-    if later.contains(&name) {
-        return Problem::new(path, not_yet(&quote(name))).of_the_key();
-    }
     let whose = if table.is_empty() {
         "of this file"
     } else {
@@ -71,7 +63,7 @@ fn unknown_key(table: &str, name: &str, keys: &[&str], later: &[&str]) -> Proble
     Problem::new(path, format!("is not a key {whose}"))
         .found(quote(name))
         .allowed(keys.join(", "))
-        .nearest(nearest(name, keys.iter().chain(later).copied()))
+        .nearest(nearest(name, keys.iter().copied()))
         .of_the_key()
 }
 
@@ -87,7 +79,6 @@ impl<'n> Table<'n> {
         node: &'n Node,
         key: &'n str,
         keys: &[&str],
-        later: &[&str],
         problems: &mut Problems<'_>,
     ) -> Option<Self> {
         let Data::Table(members) = &node.data else {
@@ -97,7 +88,7 @@ impl<'n> Table<'n> {
             if keys.contains(&name.as_str()) {
                 continue;
             }
-            problems.error_with(|| unknown_key(key, name, keys, later));
+            problems.error_with(|| unknown_key(key, name, keys));
         }
         Some(Self { members, key })
     }
@@ -153,10 +144,9 @@ pub(in crate::config) const fn plain(name: &'static str) -> &'static str {
     }
 }
 
-/// Declares a table of the file: its keys, their types, the keys that were read before (`also`),
-/// and those that come with a later version.
+/// Declares a table of the file: its keys, their types, and the keys that were read before (`also`).
 macro_rules! table {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty,)* } $(also { $($also:literal),* })? $(later { $($later:literal),* $(,)? })?) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty,)* } $(also { $($also:literal),* })?) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(in crate::config) struct $name {
@@ -167,8 +157,6 @@ macro_rules! table {
             /// The keys of this table.
             pub(in crate::config) const KEYS: &[&str] =
                 &[$($crate::config::raw::decode::plain(stringify!($field)),)* $($($also),*)?];
-            /// The keys of this table that come with a later version.
-            const LATER: &[&str] = &[$($($later),*)?];
         }
 
         impl $crate::config::raw::decode::Decode for $name {
@@ -178,7 +166,7 @@ macro_rules! table {
                 problems: &mut $crate::config::problem::Problems<'_>,
             ) -> Option<Self> {
                 use $crate::config::raw::decode::{Table, plain};
-                let table = Table::open(node, key, Self::KEYS, Self::LATER, problems)?;
+                let table = Table::open(node, key, Self::KEYS, problems)?;
                 Some(Self { $($field: table.take(plain(stringify!($field)), problems),)* })
             }
         }
@@ -217,6 +205,19 @@ impl Decode for u64 {
             problems.error(Problem::new(key, "must not be negative").found(node.describe()));
         }
         number
+    }
+}
+
+impl Decode for f64 {
+    fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
+        match node.data {
+            Data::Float(number) => Some(number),
+            // Larger ones are no less wrong where a fraction is wanted.
+            Data::Whole(number) => Some(i32::try_from(number).map_or(Self::NAN, Self::from)),
+            Data::Text(_) | Data::Bool(_) | Data::List(_) | Data::Table(_) => {
+                wrong_type(node, key, "a number", problems)
+            }
+        }
     }
 }
 

@@ -181,7 +181,7 @@ impl Decode for Servers {
     fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
         match &node.data {
             Data::Table(table) if table.contains_key("env") => {
-                let table = Table::open(node, key, &["env"], &[], problems)?;
+                let table = Table::open(node, key, &["env"], problems)?;
                 table.take("env", problems).map(Self::Variable)
             }
             Data::List(_)
@@ -202,7 +202,7 @@ impl Decode for OneServer {
             let url = String::decode(node, key, problems)?;
             return Some(Self::plain(key, &url));
         }
-        let table = Table::open(node, key, &["url", "weight"], &[], problems)?;
+        let table = Table::open(node, key, &["url", "weight"], problems)?;
         let weight = table.take("weight", problems);
         let url = table.required("url", problems)?;
         Some(Self { url, weight })

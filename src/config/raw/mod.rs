@@ -1,7 +1,6 @@
 //! A mirror of the file: its tables, their keys and types. Decides nothing.
 //!
-//! A key that is not here is refused. A key of the contract that a later version brings is named
-//! under `later`, and refused with words of its own.
+//! A key that is not here is refused.
 
 pub(super) mod auth;
 pub(super) mod decode;
@@ -38,6 +37,7 @@ pub(super) const TABLES: &[&str] = &[
     "expect",
     "security_headers",
     "log",
+    "tracing",
     "admin",
 ];
 
@@ -58,9 +58,9 @@ table! {
         expect: Vec<At<Expect>>,
         security_headers: SecurityHeaders,
         log: Log,
+        tracing: Tracing,
         admin: Admin,
     }
-    later { "tracing" }
 }
 
 table! {
@@ -181,6 +181,14 @@ table! {
         format: String,
         level: String,
         access: bool,
+    }
+}
+
+table! {
+    /// `[tracing]`.
+    Tracing {
+        otlp: String,
+        sample: f64,
     }
 }
 

@@ -88,7 +88,7 @@ impl Decode for Auth {
             Data::Text(word) => Some(Self::Word(word.clone())),
             Data::List(_) => Decode::decode(node, key, problems).map(Self::Required),
             Data::Table(_) => {
-                let table = Table::open(node, key, &["optional"], &[], problems)?;
+                let table = Table::open(node, key, &["optional"], problems)?;
                 table.required("optional", problems).map(Self::Optional)
             }
             Data::Whole(_) | Data::Float(_) | Data::Bool(_) => {
@@ -116,7 +116,7 @@ impl Decode for Roles {
             let list = Strings::decode(node, key, problems)?;
             return Some(Self::any_of(key, list));
         }
-        let table = Table::open(node, key, &["any", "all", "none"], &[], problems)?;
+        let table = Table::open(node, key, &["any", "all", "none"], problems)?;
         Some(Self {
             any: table.take("any", problems),
             all: table.take("all", problems),
@@ -165,7 +165,7 @@ impl Decode for Unauthenticated {
         if !matches!(node.data, Data::Table(_)) {
             return String::decode(node, key, problems).map(Self::Word);
         }
-        let table = Table::open(node, key, &["redirect"], &[], problems)?;
+        let table = Table::open(node, key, &["redirect"], problems)?;
         table.required("redirect", problems).map(Self::Redirect)
     }
 }
@@ -195,7 +195,7 @@ impl Decode for WebSocket {
                 return wrong_type(node, key, "true, false or a table", problems);
             }
         }
-        let table = Table::open(node, key, KEYS, &[], problems)?;
+        let table = Table::open(node, key, KEYS, problems)?;
         Some(Self {
             off: false,
             refuse: table.take("refuse", problems),

@@ -65,7 +65,7 @@ impl Decode for Strings {
     fn decode(node: &Node, key: &str, problems: &mut Problems<'_>) -> Option<Self> {
         match (&node.data, &node.written) {
             (Data::Table(_), _) => {
-                let table = Table::open(node, key, &["env"], &[], problems)?;
+                let table = Table::open(node, key, &["env"], problems)?;
                 table.take("env", problems).map(Self::Variable)
             }
             (Data::List(_), _) | (_, Some(_)) => {
@@ -158,7 +158,7 @@ impl Decode for RawSecret {
         const EXPECTED: &str = "{ env = \"NAME\" }, { file = \"path\" } or a string";
         match (&node.data, &node.written) {
             (Data::Table(table), _) if is_reference(table) || node.written.is_none() => {
-                let table = Table::open(node, key, &["env", "file"], &[], problems)?;
+                let table = Table::open(node, key, &["env", "file"], problems)?;
                 match (table.take("env", problems), table.take("file", problems)) {
                     (Some(name), None) => Some(Self::Variable(name)),
                     (None, Some(path)) => Some(Self::File(path)),

@@ -111,7 +111,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
         "{unknown}"
     );
     assert!(report("PORTCULLIS___X", "1").contains("empty part"));
-    assert!(report("PORTCULLIS_TRACING__SAMPLE", "1").contains("not in this version"));
+    assert!(report("PORTCULLIS_TRACING__SAMPLE", "1").contains("tracing.otlp"));
     let loaded = load_with(
         GOOD,
         &[("PORTCULLIS_SERVER_HTTPS", "x"), ("PORTCULLIS_BIN", "x")],

@@ -14,6 +14,7 @@ mod rate_limits;
 mod routes;
 mod sessions;
 mod signin;
+mod tracing;
 
 use std::collections::BTreeMap;
 

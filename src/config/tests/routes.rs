@@ -80,10 +80,7 @@ fn a_wrong_type_names_what_was_found_and_what_is_expected() {
 }
 
 #[test]
-fn what_comes_later_is_not_unknown_but_not_in_this_version() {
-    let later = &["not in this version of Portcullis"];
-    refused("[◆tracing]\nanything = 1", later);
-    // A misspelt one is led there too.
+fn a_misspelt_key_is_led_to_the_nearest() {
     refused(&upstream("◆helth = 1"), &["did you mean health?"]);
 }
 

@@ -338,7 +338,7 @@ REFUSED = {
     "roles-on-public": ROUTES + GOOD_ROUTE.rstrip() + '\nroles = ["admin"]\n',
     "admin-open": ROUTES,
     "unset-env": ROUTES.replace("DJANGO_SECRET_KEY", "NOT_SET_ANYWHERE"),
-    "later-key": ROUTES + '[tracing]\notlp = "http://127.0.0.1:4318"\n',
+    "password-in-address": ROUTES + '[tracing]\notlp = "http://user:password@127.0.0.1:4318"\n',
     "negative-size": ROUTES + GOOD_ROUTE.rstrip() + "\nbody_limit = -1\n",
     "jwks-http": ROUTES.replace('secret = { env = "DJANGO_SECRET_KEY" }', 'jwks = "ftp://x/keys"'),
     "empty-auth": ROUTES + GOOD_ROUTE.replace('"public"', "[]"),
