@@ -226,6 +226,15 @@ fn overrides(
             ));
             continue;
         }
+        if cannot_be_read(&value) {
+            let message = "has a backslash behind letters beyond ASCII, in quotes; write these letters as \\uXXXX, \
+                           or the key in the file";
+            problems.push(Problem::new(
+                "",
+                format!("environment variable {name}: {message}"),
+            ));
+            continue;
+        }
         let path = as_in_the_file(written, parts);
         let Ok(parsed) = value.parse();
         found.push((
@@ -238,6 +247,15 @@ fn overrides(
         ));
     }
     found
+}
+
+/// Whether figment 0.10 would cut the value off or panic: it takes the number of letters before the
+/// first escape of a quoted string for their bytes.
+fn cannot_be_read(value: &str) -> bool {
+    let behind = value.contains('"').then(|| value.rsplit_once('\\'));
+    behind
+        .flatten()
+        .is_some_and(|(before, _)| !before.is_ascii())
 }
 
 /// `PORTCULLIS_SERVER_HTTPS` would be ignored without a word otherwise.

@@ -97,6 +97,25 @@ fn the_environment_goes_before_the_file() {
 }
 
 #[test]
+fn an_escape_behind_letters_beyond_ascii_is_refused_in_words_and_read_where_they_are_escaped() {
+    let report = |name, value| {
+        let loaded = load_with(GOOD, &[(name, value)]);
+        loaded.map_or_else(|report| report.to_string(), |_| String::new())
+    };
+    for value in [r#""é\n""#, r#""ᎀோ \a""#, r#"["ab", "éé\t"]"#] {
+        let told = report("PORTCULLIS_SERVER__HTTPS", value);
+        assert!(
+            told.contains("PORTCULLIS_SERVER__HTTPS: has a backslash"),
+            "{told}"
+        );
+    }
+    for value in [r#""\u00e9\n""#, r"é\n", r#""é""#, r#""\té""#] {
+        let told = report("PORTCULLIS_SERVER__HTTPS", value);
+        assert!(!told.contains("has a backslash"), "{told}");
+    }
+}
+
+#[test]
 fn a_mistake_in_the_environment_names_the_variable() {
     let report =
         |name: &str, value: &str| load_with(GOOD, &[(name, value)]).unwrap_err().to_string();
