@@ -223,10 +223,8 @@ impl Report {
         let (Some(recording), Some(tracer)) = (self.recording.take(), &self.gate.traces) else {
             return;
         };
-        let route = self.route.and_then(|id| {
-            let mut all = self.gate.policy.routes.all().iter();
-            all.find(|route| route.id == id)
-        });
+        let routes = &self.gate.policy.routes;
+        let route = self.route.and_then(|id| routes.get(id));
         let host = self.host.as_ref().and_then(|host| host.to_str().ok());
         tracer.export(Finished {
             recording,

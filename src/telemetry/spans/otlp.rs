@@ -171,13 +171,8 @@ fn tried(asked: &Method, one: &Try) -> (Vec<KeyValue>, Option<String>) {
     attributes.push(text("network.protocol.version", "1.1"));
     match &one.server.address {
         ServerAddress::Tcp { host, port } => {
-            let scheme = if one.server.tls { "https" } else { "http" };
-            let shown = if host.contains(':') {
-                format!("[{host}]")
-            } else {
-                host.to_string()
-            };
-            let url = format!("{scheme}://{shown}:{port}{}", one.path);
+            // The label is the server's address as it was written: scheme, host and port.
+            let url = format!("{}{}", one.server.label, one.path);
             attributes.extend([
                 text("server.address", host),
                 number("server.port", (*port).into()),
