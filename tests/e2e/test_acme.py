@@ -382,6 +382,34 @@ def test_the_ca_may_have_a_certificate_renewed_early(site):
     assert site.front.orders() == 2
 
 
+KEY_ID, KEY = "site-7", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+EXTERNAL = TOML.replace("challenge =", 'eab_key_id = "{key_id}"\neab_key = { env = "EAB_KEY" }\nchallenge =')
+
+
+def test_an_account_belongs_to_one_of_the_cas_own_site_where_it_wants_that(site, gateway):
+    site = site(front=True, keys={KEY_ID: KEY})
+    gate = gateway(EXTERNAL, env={"EAB_KEY": KEY}, **site.places(key_id=KEY_ID))
+    wait_for(site.serves, 30, "a certificate")
+    assert site.front.accounts() == 1 and site.front.orders() == 1
+    shown = gate.get("/", door="admin").text + gate.get("/api/status", door="admin").text
+    assert KEY not in gate.output() + shown + kept(gate)[1].read_text()
+
+
+@pytest.mark.parametrize("key_id, key, words", [
+    (KEY_ID, KEY[::-1], "does not take the external account"),
+    ("site-8", KEY, "does not take the external account"),
+    (None, KEY, "set `eab_key_id` and `eab_key` in [tls.acme]"),
+])  # fmt: skip
+def test_a_wrong_or_missing_external_account_is_told_with_what_to_do(site, gateway, key_id, key, words):
+    site = site(front=True, keys={KEY_ID: KEY})
+    gate = gateway(EXTERNAL if key_id else TOML, env={"EAB_KEY": key}, **site.places(key_id=key_id))
+    line = wait_for(lambda: lines(gate, "no certificate: the order failed"), 20, "the failure")[0]
+    assert words in line["problem"] and "urn:ietf:params:acme:error:" in line["problem"], line["problem"]
+    assert key not in gate.output() and site.front.accounts() == 0
+    time.sleep(1)
+    assert len(lines(gate, "no certificate: the order failed")) == 1
+
+
 def garbage(handler):
     handler.wfile.write(b"\x00\xff not http at all \r\n\r\n" * 10)
     handler.close_connection = True

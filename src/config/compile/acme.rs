@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{alphabet, engine::DecodePaddingMode};
 use url::Url;
 
 use super::context::Context;
 use crate::config::problem::Problem;
 use crate::config::raw::decode::At;
 use crate::config::raw::doors;
-use crate::config::raw::shapes::Strings;
-use crate::config::settings::{Acme, AcmeChallenge, Server};
+use crate::config::raw::shapes::{RawSecret, Strings};
+use crate::config::settings::{Acme, AcmeChallenge, ExternalAccount, Server};
 use crate::policy::host::{HostPattern, HostPatternError};
+use crate::secret::Secret;
 
 /// Let's Encrypt, for certificates that browsers trust.
 const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -20,6 +24,15 @@ const CACHE: &str = "acme";
 const MOST_DOMAINS: usize = 100;
 /// Most addresses to write to.
 const MOST_CONTACTS: usize = 10;
+/// Most bytes of the name of a CA's key.
+const MOST_KEY_ID: usize = 512;
+/// Fewest bytes of a CA's key: with fewer it could be guessed.
+const LEAST_KEY: usize = 16;
+/// How a CA's key is written (RFC 8555 §7.3.4): base64url, without padding or with it.
+const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 pub(super) fn compile(
     raw: At<doors::Acme>,
@@ -36,6 +49,7 @@ pub(super) fn compile(
         key: format!("{key}.cache"),
         value: CACHE.to_owned(),
     });
+    let external_account = external_account(&key, raw.eab_key_id, raw.eab_key, cx);
     let acme = Acme {
         domains: domains(raw.domains, cx),
         contact: contact(raw.contact, cx),
@@ -43,6 +57,7 @@ pub(super) fn compile(
         ca: raw.ca.map(|path| cx.file(&path)),
         cache: cx.path(&cache),
         challenge,
+        external_account,
     };
     if server.is_some_and(|server| server.https.is_empty()) {
         let message = "needs https: a certificate is for TLS, and `https` of [server] is false";
@@ -71,6 +86,53 @@ fn challenge(
         );
     }
     challenge
+}
+
+/// The CA's own account: both of it, or neither.
+fn external_account(
+    at: &str,
+    key_id: Option<At<String>>,
+    key: Option<At<RawSecret>>,
+    cx: &mut Context<'_>,
+) -> Option<ExternalAccount> {
+    let (key_id, key) = match (key_id, key) {
+        (None, None) => return None,
+        (Some(key_id), Some(key)) => (key_id, key),
+        (Some(_), None) => {
+            let allowed = "the key that the CA gave with `eab_key_id`: { file = \"path\" }";
+            cx.lacks(at, "eab_key", Some(allowed));
+            return None;
+        }
+        (None, Some(_)) => {
+            cx.lacks(at, "eab_key_id", Some("what the CA calls its key"));
+            return None;
+        }
+    };
+    let is_id = (1..=MOST_KEY_ID).contains(&key_id.value.len())
+        && key_id.value.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_id {
+        let problem = key_id.wrong("is no name of a key at a CA");
+        cx.error(problem.allowed("letters, digits and signs without blanks, as the CA shows it"));
+    }
+    let place = key.key.clone();
+    let text = cx.secret(key)?;
+    let Ok(bytes) = KEY_TEXT.decode(text.expose().trim()) else {
+        let message = "is not base64url: take the key as the CA shows it";
+        cx.error(Problem::new(place, message).allowed("letters, digits, - and _"));
+        return None;
+    };
+    let bytes = Secret::new(bytes);
+    let found = bytes.expose().len();
+    if found < LEAST_KEY {
+        let message = "is too short to be a CA's key";
+        let problem = Problem::new(place, message).found(format!("{found} bytes"));
+        cx.error(problem.allowed(format!("{LEAST_KEY} bytes or more, written in base64url")));
+        return None;
+    }
+    Some(ExternalAccount {
+        key_id: key_id.value,
+        key: bytes,
+    })
 }
 
 fn domains(given: Option<At<Strings>>, cx: &mut Context<'_>) -> Vec<String> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::secret::Secret;
+
 /// `[tls.acme]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acme {
@@ -18,6 +20,17 @@ pub struct Acme {
     pub cache: PathBuf,
     /// How the CA is shown that the names lead here.
     pub challenge: AcmeChallenge,
+    /// The account at the CA's own site that a new ACME account belongs to, where the CA wants one.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// `eab_key_id` and `eab_key` of `[tls.acme]` (RFC 8555 §7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// What the CA knows the key by.
+    pub key_id: String,
+    /// The key of HMAC-SHA256.
+    pub key: Secret<Vec<u8>>,
 }
 
 /// `challenge` of `[tls.acme]`.

@@ -28,6 +28,7 @@ fn names_alone_are_enough() {
             ca: None,
             cache: "./acme".into(),
             challenge: AcmeChallenge::TlsAlpn01,
+            external_account: None,
         }
     );
 }
@@ -145,4 +146,35 @@ fn a_development_certificate_gives_way() {
             .any(|warning| warning.contains("tls.development")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn an_account_at_the_cas_own_site_has_a_name_and_a_key() {
+    let keys =
+        "domains = [\"a.example\"]\neab_key_id = \"site-7\"\neab_key = \"MDEyMzQ1Njc4OWFiY2RlZg";
+    for padding in ["", "=="] {
+        let acme = compiled(&format!("{keys}{padding}\""));
+        let external = acme.external_account.unwrap();
+        assert_eq!(external.key_id, "site-7");
+        assert_eq!(external.key.expose(), b"0123456789abcdef");
+        assert!(!format!("{external:?}").contains("0123"));
+    }
+    let refused = |more: &str| told(&format!("domains = [\"a.example\"]\n{more}"));
+    for (more, why) in [
+        ("eab_key_id = \"x\"", "`eab_key`"),
+        ("eab_key = \"MDEyMzQ1Njc4OWFiY2RlZg\"", "`eab_key_id`"),
+        (
+            "eab_key_id = \"x y\"\neab_key = \"MDEyMzQ1Njc4OWFiY2RlZg\"",
+            "no name of a key",
+        ),
+        (
+            "eab_key_id = \"x\"\neab_key = \"MDEy+zQ1Njc4OWFiY2RlZg\"",
+            "is not base64url",
+        ),
+        ("eab_key_id = \"x\"\neab_key = \"MDEyMzQ1\"", "is too short"),
+    ] {
+        let told = refused(more);
+        assert!(told.contains(why), "{more}: {told}");
+        assert!(!told.contains("MDEy"), "{told}");
+    }
 }

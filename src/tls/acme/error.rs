@@ -28,6 +28,14 @@ pub(super) enum AcmeError {
         /// What went wrong.
         source: instant_acme::Error,
     },
+    /// The CA has accounts of its own, and did not take what was said of one.
+    #[error("cannot make an account at the CA: {cure}")]
+    External {
+        /// What to do.
+        cure: String,
+        /// What the CA said.
+        source: instant_acme::Error,
+    },
     /// The CA wants another challenge.
     #[error("the CA offers no {wanted} challenge for {name}, but {offered}")]
     NoChallenge {
@@ -68,12 +76,44 @@ impl AcmeError {
         move |source| Self::Ca { doing, source }
     }
 
+    /// Why no account could be made, with what to do where the CA has accounts of its own; `key_id` of
+    /// the one that was named.
+    pub(super) fn of_account(source: instant_acme::Error, key_id: Option<&str>) -> Self {
+        let instant_acme::Error::Api(problem) = &source else {
+            return Self::ca("cannot make an account at the CA")(source);
+        };
+        let kind = problem.r#type.as_deref();
+        let kind = kind.and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:"));
+        let cure = match (kind, key_id) {
+            (Some("externalAccountRequired"), None) => {
+                "it wants to know an account of its own site: set `eab_key_id` and `eab_key` in \
+                 [tls.acme] to what it shows there"
+                    .to_owned()
+            }
+            (
+                Some(
+                    "externalAccountRequired"
+                    | "unauthorized"
+                    | "malformed"
+                    | "badSignatureAlgorithm",
+                ),
+                Some(id),
+            ) => format!(
+                "it does not take the external account {id:?}: check `eab_key_id` and `eab_key` of \
+                 [tls.acme]; some CAs give keys that hold once, or end"
+            ),
+            (_, _) => return Self::ca("cannot make an account at the CA")(source),
+        };
+        Self::External { cure, source }
+    }
+
     /// How the wait depends on it.
     pub(super) fn failure(&self) -> Failure {
         match self {
             Self::Ca { source, .. } if is_unreached(source) => Failure::Unreached,
             Self::Ca { .. }
             | Self::Cache(_)
+            | Self::External { .. }
             | Self::Tls(_)
             | Self::NoChallenge { .. }
             | Self::OtherName { .. }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, Authorizations, ChallengeType, Identifier, NewAccount, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, Authorizations, ChallengeType, ExternalAccountKey, Identifier,
+    NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -85,10 +85,14 @@ impl Desk<'_> {
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
-        let made = builder.create(&new, self.settings.directory.clone(), None);
+        let external = self.settings.external_account.as_ref();
+        let key = external.map(|external| {
+            ExternalAccountKey::new(external.key_id.clone(), external.key.expose())
+        });
+        let made = builder.create(&new, self.settings.directory.clone(), key.as_ref());
         let made = made.await;
-        let (account, credentials) =
-            made.map_err(AcmeError::ca("cannot make an account at the CA"))?;
+        let key_id = external.map(|external| &*external.key_id);
+        let (account, credentials) = made.map_err(|error| AcmeError::of_account(error, key_id))?;
         self.home.keep_account(&home::Account {
             contact: wanted.clone(),
             credentials,

@@ -20,6 +20,7 @@ fn settings(folder: &TempDir, domains: &[&str]) -> Settings {
         ca: None,
         cache: folder.path().join("acme"),
         challenge: AcmeChallenge::TlsAlpn01,
+        external_account: None,
     }
 }
 

@@ -29,10 +29,10 @@ class Pebble:
     """The CA: `directory`, `ca_file` to trust it, `roots()` of what it issues, `down()`.
 
     It looks at `tls_port` and `http_port`; a certificate lives `life` seconds; `sleep` is the most seconds
-    before it looks.
+    before it looks. With `keys`, name to key in base64url, an account must belong to one of its own site.
     """
 
-    def __init__(self, folder, tls_port, http_port, life=90 * 24 * 3600, sleep=0):
+    def __init__(self, folder, tls_port, http_port, life=90 * 24 * 3600, sleep=0, keys=None):
         self.folder = folder
         self._program, self._names = program("pebble"), program("pebble-challtestsrv")
         # It gets a signal when the tests are killed, so that it does not outlive them.
@@ -46,7 +46,8 @@ class Pebble:
         self._config.write_text(json.dumps({"pebble": {
             "listenAddress": f"{HOST}:{self.port}", "managementListenAddress": f"{HOST}:{self.admin_port}",
             "certificate": str(cert), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
-            "ocspResponderURL": "", "externalAccountBindingRequired": False, "certificateValidityPeriod": life,
+            "ocspResponderURL": "", "externalAccountBindingRequired": bool(keys), "externalAccountMACKeys": keys or {},
+            "certificateValidityPeriod": life,
         }}))  # fmt: skip
         self._pace = {"PEBBLE_VA_SLEEPTIME": str(sleep)} if sleep else {"PEBBLE_VA_NOSLEEP": "1"}
         self._processes = []
