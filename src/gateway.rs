@@ -115,14 +115,6 @@ impl Snapshot {
             ..
         } = loaded;
         let mut problems: Vec<BuildProblem> = Vec::new();
-        let tls = TlsState::load(&settings.tls, previous.map(|old| &*old.tls), clock::now());
-        let tls = tls.map_err(|found| {
-            problems.extend(
-                found
-                    .iter()
-                    .map(|problem| BuildProblem::new(&problem.key, problem.message())),
-            );
-        });
         let no_stores = Stores::default();
         let before = previous.map(|old| &old.stores);
         let stores = store::assemble_when(&settings, before, opening).map_err(|found| {
@@ -130,6 +122,16 @@ impl Snapshot {
                 found
                     .into_iter()
                     .map(|problem| BuildProblem::new(&problem.key, problem.message)),
+            );
+        });
+        let shelf = stores.as_ref().ok().and_then(Stores::shelf);
+        let before = previous.map(|old| &*old.tls);
+        let tls = TlsState::load_with(&settings.tls, before, shelf, clock::now());
+        let tls = tls.map_err(|found| {
+            problems.extend(
+                found
+                    .iter()
+                    .map(|problem| BuildProblem::new(&problem.key, problem.message())),
             );
         });
         let upstreams = Upstreams::assemble(

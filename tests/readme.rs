@@ -286,6 +286,8 @@ fn each_whole_example_loads() {
         ("DJANGO_SECRET_KEY", secret),
         ("JWT_SECRET_KEY", secret),
         ("OIDC_SECRET", secret),
+        ("ACME_SECRET", secret),
+        ("SESSION_STORE", "redis://127.0.0.1:6379/0"),
         ("DATABASE_URL", "postgres://app:password@127.0.0.1/app"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

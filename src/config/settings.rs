@@ -18,7 +18,7 @@ mod sessions;
 mod signin;
 mod upstream;
 
-pub use acme::{Acme, AcmeChallenge, ExternalAccount};
+pub use acme::{Acme, AcmeChallenge, ExternalAccount, SharedAcme};
 pub use auth::{
     Algorithm, ApiKey, ApiKeyEntry, Authenticator, AuthenticatorKind, Basic, CertificateUser,
     ClientCertificate, IdentityMap, JwksUrl, Jwt, KeySource, Source,

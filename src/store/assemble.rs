@@ -13,7 +13,7 @@ use super::redis::Line;
 use super::sessions::{Cache, DJANGO, FLASK, Sessions, Table};
 use super::sql::Query;
 use super::{StoreProblem, Stores, ledger};
-use crate::auth::ledger::{SharedCounts, SharedLedger};
+use crate::auth::ledger::{SharedCounts, SharedLedger, SharedShelf};
 use crate::config::settings::{
     self, Authenticator, AuthenticatorKind, Database, DatabaseKind, Directory, DirectoryKind,
     DjangoBackend, DjangoSession, LedgerHome, SessionStore, Settings,
@@ -44,7 +44,9 @@ pub fn assemble_when(
     opening: Opening,
 ) -> Result<Stores, Vec<StoreProblem>> {
     let asks_nobody = !settings.authenticators.iter().any(asks) && settings.directories.is_empty();
-    if asks_nobody && settings.sessions.is_none() && settings.counts.is_none() {
+    let shelf_home = shelf_home(settings);
+    let has_home = settings.sessions.is_some() || settings.counts.is_some() || shelf_home.is_some();
+    if asks_nobody && !has_home {
         return Ok(Stores::default());
     }
     let before = previous.and_then(|stores| stores.engine.clone());
@@ -64,18 +66,26 @@ pub fn assemble_when(
     let directories = directories.map(|one| builder.directory(one)).collect();
     let ledger = builder.ledger(settings.sessions.as_ref(), opening);
     let counts = builder.counts(settings.counts.as_ref());
+    let shelf = builder.shelf(shelf_home);
     if !builder.problems.is_empty() {
         return Err(builder.problems);
     }
     Ok(Stores {
         ledger,
         counts,
+        shelf,
         sessions,
         directories,
         pools: builder.pools.iter().map(Arc::downgrade).collect(),
         lines: builder.lines.iter().map(Arc::downgrade).collect(),
         engine: Some(builder.engine),
     })
+}
+
+/// Where `[tls.acme]` keeps what all gateways have.
+fn shelf_home(settings: &Settings) -> Option<&LedgerHome> {
+    let shared = settings.tls.acme.as_ref()?.shared.as_ref()?;
+    Some(&shared.home)
 }
 
 /// Whether an authenticator asks anyone: a store, or an app on the stores' runtime.
@@ -147,6 +157,25 @@ impl<'p> Builder<'p> {
         }
         match ledger::open_counts(home) {
             Ok(counts) => Some((home.clone(), counts?)),
+            Err(wrong) => {
+                // A ledger at the same place has told it already.
+                if !self.problems.contains(&wrong) {
+                    self.problems.push(wrong);
+                }
+                None
+            }
+        }
+    }
+
+    /// Where gateways keep things for each other; that of before where it is the same.
+    fn shelf(&mut self, home: Option<&LedgerHome>) -> Option<(LedgerHome, SharedShelf)> {
+        let home = home?;
+        let before = self.previous.and_then(|stores| stores.shelf.clone());
+        if let Some(same) = before.filter(|(before, _)| before == home) {
+            return Some(same);
+        }
+        match ledger::open_shelf(home) {
+            Ok(opened) => Some((home.clone(), opened?)),
             Err(wrong) => {
                 // A ledger at the same place has told it already.
                 if !self.problems.contains(&wrong) {

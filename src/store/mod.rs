@@ -41,7 +41,7 @@ use self::engine::Engine;
 use self::pool::Pool;
 use self::redis::Line;
 use self::sessions::Sessions;
-use crate::auth::ledger::{SessionKey, SharedCounts, SharedLedger};
+use crate::auth::ledger::{SessionKey, SharedCounts, SharedLedger, SharedShelf};
 use crate::auth::ports::{self, DirectorySource, SessionSource, StoreStatus};
 use crate::clock;
 use crate::config::settings::{DirectoryId, LedgerHome};
@@ -74,6 +74,8 @@ pub struct Stores {
     ledger: Option<(LedgerHome, SharedLedger)>,
     /// Where gateways count together.
     counts: Option<(LedgerHome, SharedCounts)>,
+    /// Where gateways keep things for each other.
+    shelf: Option<(LedgerHome, SharedShelf)>,
 }
 
 impl Stores {
@@ -101,6 +103,12 @@ impl Stores {
     #[must_use]
     pub fn counts(&self) -> Option<&SharedCounts> {
         self.counts.as_ref().map(|(_, counts)| counts)
+    }
+
+    /// Where gateways keep things for each other, where `[tls.acme]` asks for it.
+    #[must_use]
+    pub fn shelf(&self) -> Option<&SharedShelf> {
+        self.shelf.as_ref().map(|(_, shelf)| shelf)
     }
 
     /// How all stores stand: those of sessions, then directories, in the order of the settings.

@@ -215,11 +215,15 @@ impl Pair {
 
 /// The private key of a PEM file: PKCS #8, PKCS #1 or SEC 1.
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = file::read(path, file::KEY_BYTES)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|source| {
+    key_in(path, &file::read(path, file::KEY_BYTES)?)
+}
+
+/// The same for text that was read; `path` is for errors.
+pub(super) fn key_in(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|source| {
         let path = path.to_owned();
         if matches!(source, pem::Error::NoItemsFound) {
-            let hint = file::key_hint(&text);
+            let hint = file::key_hint(text);
             TlsError::NoKey { path, hint }
         } else {
             TlsError::Pem { path, source }

@@ -12,6 +12,7 @@ use super::error::{Problem, TlsError};
 use super::pair::{CertificateInfo, Pair, Warning};
 use super::resolver::{Certificates, Resolver, Served};
 use super::server::{self, ClientTrust};
+use crate::auth::ledger::SharedShelf;
 use crate::clock::Timestamp;
 use crate::config::settings::{CertificateFiles, ClientAuth, Tls};
 
@@ -64,6 +65,20 @@ impl TlsState {
         previous: Option<&Self>,
         now: Timestamp,
     ) -> Result<Self, Vec<Problem>> {
+        Self::load_with(settings, previous, None, now)
+    }
+
+    /// The same, with where gateways have the certificates together that a CA issues.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Problem`] found.
+    pub fn load_with(
+        settings: &Tls,
+        previous: Option<&Self>,
+        shelf: Option<&SharedShelf>,
+        now: Timestamp,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let pairs = match pair_files(settings, now) {
             Ok(files) => load_pairs(&files, &mut problems),
@@ -77,7 +92,7 @@ impl TlsState {
             .unwrap_or(ClientTrust::None);
         let acme = settings.acme.as_ref().and_then(|acme| {
             let previous = previous.and_then(Self::acme);
-            Acme::open(acme, previous, now)
+            Acme::open(acme, previous, shelf, now)
                 .map_err(|problem| problems.push(problem))
                 .ok()
         });

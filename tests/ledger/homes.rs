@@ -13,6 +13,7 @@ use crate::postgreses::Postgres;
 use crate::redises::{PASSWORD, Redises, raw, says};
 use crate::rig::{HOUR, begin, kept, list, load, until};
 use crate::shared::fails_and_comes_back;
+use crate::shelf;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_keeps_the_contract() {
@@ -47,6 +48,7 @@ async fn redis_keeps_the_contract() {
     keeps(&one, &other).await;
     fails_and_comes_back(&mut redis.servers[0], &one, &other).await;
     counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
+    shelf::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     counts::stands_there_hashed_and_goes(&redis).await;
     counts::says_which_right_is_missing(&redis).await;
 }
@@ -86,6 +88,7 @@ async fn redis_with_tls_of_a_private_authority_keeps_the_contract() {
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
     counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
+    shelf::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     // Without that authority the server is not believed.
     let strange = RedisHome {
         authorities: None,
@@ -113,6 +116,7 @@ async fn redis_with_sentinels_keeps_the_contract_and_a_failover() {
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
     counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
+    shelf::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     let (id, session) = kept(&*one, "moved over").await;
     let replica = redis.servers[1].port;
     until("the replica has it", Duration::from_secs(10), async || {
@@ -147,6 +151,7 @@ async fn a_redis_cluster_keeps_the_contract() {
     let (one, other) = two(&redis.home).await;
     keeps(&one, &other).await;
     counts::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
+    shelf::keeps(&LedgerHome::Redis(Box::new(redis.home.clone()))).await;
     // Sessions are on all of its servers.
     for server in &redis.servers {
         let keys = says(server.port, "DBSIZE").await.unwrap();
@@ -198,6 +203,7 @@ async fn postgresql_keeps_the_contract() {
     fails_and_comes_back(&mut host.server, &one, &other).await;
     counts::keeps(&LedgerHome::Postgres(host.database.clone())).await;
     counts::is_exact_behind_a_wait(&host).await;
+    shelf::keeps(&LedgerHome::Postgres(host.database.clone())).await;
     counts::goes_when_it_is_swept(&host).await;
 
     // Rows that are over go.

@@ -23,3 +23,4 @@ mod rig;
 #[path = "../stores/servers.rs"]
 mod servers;
 mod shared;
+mod shelf;

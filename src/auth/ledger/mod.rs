@@ -16,6 +16,7 @@ mod page;
 mod record;
 mod revocation;
 mod seal;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub use page::{BadBookmark, Bookmark, Listing, MOST_LISTED, Page};
 pub use record::{BadSession, Generation, LONGEST_LIFE, Session, Start};
 pub use revocation::{Catch, Cursor, Revocation, Revoked, TokenMark};
 pub use seal::{MOST_SEALED, SealError, Sealed, open, seal};
+pub use shelf::{MOST_ON_SHELF, SharedShelf, Shelf, ShelfKey};
 
 use super::ports::{StoreError, StoreStatus};
 use crate::clock::Timestamp;

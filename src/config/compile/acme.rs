@@ -8,11 +8,14 @@ use base64::{alphabet, engine::DecodePaddingMode};
 use url::Url;
 
 use super::context::Context;
+use super::rate_limit;
 use crate::config::problem::Problem;
 use crate::config::raw::decode::At;
 use crate::config::raw::doors;
-use crate::config::raw::shapes::{RawSecret, Strings};
-use crate::config::settings::{Acme, AcmeChallenge, ExternalAccount, Server};
+use crate::config::raw::shapes::{RawSecret, Secrets, Strings};
+use crate::config::settings::{
+    Acme, AcmeChallenge, ExternalAccount, LedgerHome, Server, SharedAcme,
+};
 use crate::policy::host::{HostPattern, HostPatternError};
 use crate::secret::Secret;
 
@@ -28,6 +31,14 @@ const MOST_CONTACTS: usize = 10;
 const MOST_KEY_ID: usize = 512;
 /// Fewest bytes of a CA's key: with fewer it could be guessed.
 const LEAST_KEY: usize = 16;
+/// Fewest bytes of what keys are sealed with.
+const LEAST_SECRET: usize = 32;
+/// How a secret is written.
+const SECRET: &str = "{ file = \"path\" }, the same at every gateway: 32 bytes or more, such as \
+                      `openssl rand -base64 32` gives; of a list the first seals, and all open";
+/// What gateways need that order together.
+const SHARED: &str = "`store` of [session] as \"redis://…\", \"rediss://…\" or \"postgres://…\"; or \
+                      `shared = false`: each gateway orders for itself, or all on one `cache`";
 /// How a CA's key is written (RFC 8555 §7.3.4): base64url, without padding or with it.
 const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -37,6 +48,7 @@ const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn compile(
     raw: At<doors::Acme>,
     server: Option<&Server>,
+    home: Option<&LedgerHome>,
     cx: &mut Context<'_>,
 ) -> Option<Acme> {
     let At { key, value: raw } = raw;
@@ -50,6 +62,7 @@ pub(super) fn compile(
         value: CACHE.to_owned(),
     });
     let external_account = external_account(&key, raw.eab_key_id, raw.eab_key, cx);
+    let shared = shared(&key, raw.shared, raw.secret, home, cx);
     let acme = Acme {
         domains: domains(raw.domains, cx),
         contact: contact(raw.contact, cx),
@@ -58,6 +71,7 @@ pub(super) fn compile(
         cache: cx.path(&cache),
         challenge,
         external_account,
+        shared,
     };
     if server.is_some_and(|server| server.https.is_empty()) {
         let message = "needs https: a certificate is for TLS, and `https` of [server] is false";
@@ -86,6 +100,68 @@ fn challenge(
         );
     }
     challenge
+}
+
+/// Whether gateways are to order together, by a table that is right or not.
+pub(super) fn is_shared(tls: Option<&At<doors::Tls>>) -> bool {
+    let acme = tls.and_then(|tls| tls.value.acme.as_ref());
+    let shared = acme.and_then(|acme| acme.value.shared.as_ref());
+    shared.is_some_and(|shared| shared.value)
+}
+
+/// Where gateways order together: in the store of `[session]`, which must be one that they share.
+fn shared(
+    at: &str,
+    shared: Option<At<bool>>,
+    secret: Option<At<Secrets>>,
+    home: Option<&LedgerHome>,
+    cx: &mut Context<'_>,
+) -> Option<SharedAcme> {
+    let Some(shared) = shared.filter(|shared| shared.value) else {
+        if let Some(secret) = secret {
+            let message = "is used by nothing without `shared = true`";
+            cx.warn(Problem::new(secret.key, message).of_the_key());
+        }
+        return None;
+    };
+    let secrets = secrets(at, secret, cx);
+    // One that is wrong is told where it stands.
+    let home = home?;
+    if let Some(alone) = rate_limit::alone(home) {
+        let message = "is kept in the store of [session], which other gateways do not see";
+        let problem = Problem::new(shared.key, message).found(format!("store = {alone}"));
+        cx.error(problem.allowed(SHARED));
+    }
+    Some(SharedAcme {
+        home: home.clone(),
+        secrets,
+    })
+}
+
+/// What account and certificates are sealed with.
+fn secrets(at: &str, given: Option<At<Secrets>>, cx: &mut Context<'_>) -> Vec<Secret<Vec<u8>>> {
+    let Some(given) = given else {
+        cx.lacks(at, "secret", Some(SECRET));
+        return Vec::new();
+    };
+    if given.value.0.is_empty() {
+        cx.error(given.problem("must not be empty").allowed(SECRET));
+    }
+    let mut secrets = Vec::with_capacity(given.value.0.len());
+    for one in given.value.0 {
+        let key = one.key.clone();
+        let Some(secret) = cx.secret(one) else {
+            continue;
+        };
+        let bytes = secret.expose().as_bytes();
+        if bytes.len() < LEAST_SECRET {
+            let message = "is too short to seal private keys with";
+            let problem = Problem::new(key, message).found(format!("{} bytes", bytes.len()));
+            cx.error(problem.allowed(SECRET));
+        }
+        secrets.push(Secret::new(bytes.to_vec()));
+    }
+    secrets
 }
 
 /// The CA's own account: both of it, or neither.

@@ -107,9 +107,10 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let readers = signin::Readers::of(&auth);
     let token_handlers = table(raw.token_handler);
     let needs_sessions = signin::needs_sessions(&auth) || !token_handlers.0.is_empty();
-    let sessions = signin::sessions(raw.session, needs_sessions || shares_counts, cx);
-    let home = sessions.as_ref().map(|sessions| &sessions.home);
-    let counts = rate_limit::home(&limits, home, cx);
+    let shares = shares_counts || acme::is_shared(raw.tls.as_ref());
+    let sessions = signin::sessions(raw.session, needs_sessions || shares, cx);
+    let home = sessions.as_ref().map(|sessions| sessions.home.clone());
+    let counts = rate_limit::home(&limits, home.as_ref(), cx);
     let sessions = sessions.filter(|_| needs_sessions);
     let handlers = signin::Handlers::compile(token_handlers, &upstream_names, &readers, cx);
     let mut routes = route::compile(raw.route, &around, cx);
@@ -118,6 +119,7 @@ fn whole(raw: raw::File, cx: &mut Context<'_>) -> Option<(Policy, Settings)> {
     let tls = tls::compile(
         raw.tls,
         server.as_ref().map(|server| &server.server),
+        home.as_ref(),
         hosts,
         cx,
     );

@@ -58,10 +58,9 @@ pub(super) fn home(
         return None;
     }
     // One that is wrong is told where it stands.
-    let alone = match store? {
-        home @ (LedgerHome::Redis(_) | LedgerHome::Postgres(_)) => return Some(home.clone()),
-        LedgerHome::Memory => "\"memory\", which this gateway has to itself",
-        LedgerHome::File(_) => "\"embedded\", a file of this gateway alone",
+    let home = store?;
+    let Some(alone) = alone(home) else {
+        return Some(home.clone());
     };
     for limit in shared {
         let key = places::child(&places::child("rate_limit", &limit.name), "shared");
@@ -70,6 +69,15 @@ pub(super) fn home(
         cx.error(problem.allowed(SHARED));
     }
     None
+}
+
+/// What a store is that other gateways do not see, in words; `None` for one that they share.
+pub(super) const fn alone(home: &LedgerHome) -> Option<&'static str> {
+    match home {
+        LedgerHome::Redis(_) | LedgerHome::Postgres(_) => None,
+        LedgerHome::Memory => Some("\"memory\", which this gateway has to itself"),
+        LedgerHome::File(_) => Some("\"embedded\", a file of this gateway alone"),
+    }
 }
 
 /// The limits of a route, by their names.

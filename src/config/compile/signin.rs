@@ -268,7 +268,7 @@ pub(super) fn sessions(
     // The built-in defaults stand there in any case.
     if !needed && cx.problems.place_of("session").is_some() {
         let message = "is used by nothing: no [token_handler.NAME], no [auth.NAME] of type oidc, no jwt \
-                       with `revocable`, and no [rate_limit.NAME] with `shared`";
+                       with `revocable`, and no [rate_limit.NAME] or [tls.acme] with `shared`";
         cx.warn(Problem::new("session", message).of_the_key());
     }
     let raw = raw?.value;

@@ -7,12 +7,13 @@ use super::context::Context;
 use crate::config::problem::Problem;
 use crate::config::raw::decode::At;
 use crate::config::raw::doors;
-use crate::config::settings::{CertificateFiles, ClientAuth, Development, Server, Tls};
+use crate::config::settings::{CertificateFiles, ClientAuth, Development, LedgerHome, Server, Tls};
 
 /// `hosts` are those of the routes: the development certificate covers them.
 pub(super) fn compile(
     raw: Option<At<doors::Tls>>,
     server: Option<&Server>,
+    home: Option<&LedgerHome>,
     hosts: Vec<String>,
     cx: &mut Context<'_>,
 ) -> Tls {
@@ -41,7 +42,9 @@ pub(super) fn compile(
                 names: hosts,
             }),
         client_auth: client_auth(raw.client_auth.as_ref(), raw.client_ca, serves_tls, cx),
-        acme: raw.acme.and_then(|raw| acme::compile(raw, server, cx)),
+        acme: raw
+            .acme
+            .and_then(|raw| acme::compile(raw, server, home, cx)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decode::{At, Decode, Size, Table, elements, table};
-use super::shapes::{OneOrMany, OrFalse, RawSecret, Strings, split};
+use super::shapes::{OneOrMany, OrFalse, RawSecret, Secrets, Strings, split};
 use crate::config::node::{Data, Node};
 use crate::config::problem::Problems;
 
@@ -73,6 +73,8 @@ table! {
         challenge: String,
         eab_key_id: String,
         eab_key: RawSecret,
+        shared: bool,
+        secret: Secrets,
     }
 }
 

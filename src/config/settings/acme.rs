@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::LedgerHome;
 use crate::secret::Secret;
 
 /// `[tls.acme]`.
@@ -22,6 +23,17 @@ pub struct Acme {
     pub challenge: AcmeChallenge,
     /// The account at the CA's own site that a new ACME account belongs to, where the CA wants one.
     pub external_account: Option<ExternalAccount>,
+    /// Where all gateways have account and certificate, where they order together.
+    pub shared: Option<SharedAcme>,
+}
+
+/// `shared` and `secret` of `[tls.acme]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedAcme {
+    /// The home of `[session]`: one that gateways share.
+    pub home: LedgerHome,
+    /// What is kept there is sealed with the first, and opens with any; at least one.
+    pub secrets: Vec<Secret<Vec<u8>>>,
 }
 
 /// `eab_key_id` and `eab_key` of `[tls.acme]` (RFC 8555 §7.3.4).

@@ -24,7 +24,7 @@ pub struct GatewaySessions {
 }
 
 /// `store` of `[session]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerHome {
     /// In the gateway's memory, gone with the process.
     Memory,

@@ -29,6 +29,7 @@ fn names_alone_are_enough() {
             cache: "./acme".into(),
             challenge: AcmeChallenge::TlsAlpn01,
             external_account: None,
+            shared: None,
         }
     );
 }
@@ -149,6 +150,43 @@ fn a_development_certificate_gives_way() {
 }
 
 #[test]
+fn gateways_order_together_in_a_store_that_they_share_and_with_a_secret() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let keys = |more: &str| format!("domains = [\"a.example\"]\nshared = true\n{more}");
+    let redis = "[session]\nstore = \"redis://127.0.0.1:6379/1\"";
+    let acme = compiled(&keys(&format!(
+        "secret = [\"{secret}\", \"{secret}x\"]\n{redis}"
+    )));
+    let shared = acme.shared.unwrap();
+    assert!(matches!(shared.home, LedgerHome::Redis(_)));
+    assert_eq!(shared.secrets.len(), 2);
+    let postgres = "[session]\nstore = \"postgres://127.0.0.1/x\"";
+    let acme = compiled(&keys(&format!("secret = \"{secret}\"\n{postgres}")));
+    assert!(!format!("{acme:?}").contains(secret));
+    assert!(matches!(acme.shared.unwrap().home, LedgerHome::Postgres(_)));
+    for (more, why) in [
+        (redis.to_owned(), "tls.acme.secret: is required"),
+        (format!("secret = \"too short\"\n{redis}"), "9 bytes"),
+        (format!("secret = []\n{redis}"), "must not be empty"),
+        (
+            format!("secret = \"{secret}\""),
+            "other gateways do not see",
+        ),
+        (
+            format!("secret = \"{secret}\"\n[session]\nstore = \"memory\""),
+            "this gateway has to itself",
+        ),
+    ] {
+        let told = told(&keys(&more));
+        assert!(told.contains(why), "{more}: {told}");
+        assert!(
+            !told.contains(secret) && !told.contains("too short\""),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn an_account_at_the_cas_own_site_has_a_name_and_a_key() {
     let keys =
         "domains = [\"a.example\"]\neab_key_id = \"site-7\"\neab_key = \"MDEyMzQ1Njc4OWFiY2RlZg";
@@ -161,8 +199,11 @@ fn an_account_at_the_cas_own_site_has_a_name_and_a_key() {
     }
     let refused = |more: &str| told(&format!("domains = [\"a.example\"]\n{more}"));
     for (more, why) in [
-        ("eab_key_id = \"x\"", "`eab_key`"),
-        ("eab_key = \"MDEyMzQ1Njc4OWFiY2RlZg\"", "`eab_key_id`"),
+        ("eab_key_id = \"x\"", "tls.acme.eab_key: is required"),
+        (
+            "eab_key = \"MDEyMzQ1Njc4OWFiY2RlZg\"",
+            "tls.acme.eab_key_id: is required",
+        ),
         (
             "eab_key_id = \"x y\"\neab_key = \"MDEyMzQ1Njc4OWFiY2RlZg\"",
             "no name of a key",

@@ -21,8 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::embedded::Embedded;
 use self::memory::{MOST_SESSIONS, Memory};
-use self::postgres::{CountsInPostgres, InPostgres};
-use self::redis::{CountsInRedis, InRedis};
+use self::postgres::{CountsInPostgres, InPostgres, ShelfInPostgres};
+use self::redis::{CountsInRedis, InRedis, ShelfInRedis};
 use super::StoreProblem;
 use super::connection::{BadAddress, Options};
 use super::desk::{Counter, Tally};
@@ -30,7 +30,7 @@ use super::engine::Engine;
 use super::pool::Pool;
 use crate::auth::ledger::{
     Counts, Cursor, Event, Events, Ledger, MOST_BEHIND, Revocation, SharedCounts, SharedLedger,
-    Told,
+    SharedShelf, Told,
 };
 use crate::auth::ports::{StoreError, StoreStatus};
 use crate::clock;
@@ -169,6 +169,28 @@ pub fn open_counts(home: &LedgerHome) -> Result<Option<SharedCounts>, StoreProbl
             let counts = Arc::new(CountsInPostgres::new(pool, counter));
             engine.spawn(sweeping_counts(Arc::downgrade(&counts)));
             Ok(Some(counts))
+        }
+    }
+}
+
+/// Opens where gateways keep things for each other, which is the home of `[session]`; `None` for one
+/// that a gateway has to itself. Opens no connection before it is asked.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do.
+pub fn open_shelf(home: &LedgerHome) -> Result<Option<SharedShelf>, StoreProblem> {
+    match home {
+        LedgerHome::Memory | LedgerHome::File(_) => Ok(None),
+        LedgerHome::Redis(redis) => {
+            let engine = Engine::start().map_err(|error| problem("session.store", &error))?;
+            let counter = Counter::new(shown(redis).into(), engine);
+            Ok(Some(Arc::new(ShelfInRedis::new(redis, counter))))
+        }
+        LedgerHome::Postgres(database) => {
+            let (pool, _, engine) = postgres(database)?;
+            let counter = Counter::new(Arc::clone(&pool.counter.shown), engine);
+            Ok(Some(Arc::new(ShelfInPostgres::new(pool, counter))))
         }
     }
 }

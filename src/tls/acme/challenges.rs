@@ -3,7 +3,7 @@
 //! Nothing stands here before a challenge is taken on or after it is over: a handshake or request
 //! that claims to be a CA's gets nothing then. Other handshakes are asked about it by one flag.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -28,21 +28,23 @@ pub struct Challenges {
     in_handshakes: AtomicBool,
     pending: ArcSwap<Pending>,
     turn: Mutex<()>,
+    /// Numbers the answers.
+    next: AtomicU64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Pending {
-    /// By the name that is looked at.
-    handshakes: Vec<(Box<str>, Arc<ServerConfig>)>,
-    /// Token, and what is answered for it.
-    requests: Vec<(Box<str>, Arc<str>)>,
+    /// By number and the name that is looked at.
+    handshakes: Vec<(u64, Box<str>, Arc<ServerConfig>)>,
+    /// Number, token, and what is answered for it.
+    requests: Vec<(u64, Box<str>, Arc<str>)>,
 }
 
 /// One answer. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Standing {
     challenges: Arc<Challenges>,
-    what: Which,
+    number: u64,
     /// The same for gateways beside this one.
     shown: Option<Shown>,
 }
@@ -53,12 +55,6 @@ impl Standing {
         self.shown = Some(shown);
         self
     }
-}
-
-#[derive(Debug)]
-enum Which {
-    Handshake(Box<str>),
-    Request(Box<str>),
 }
 
 impl Challenges {
@@ -79,9 +75,10 @@ impl Challenges {
         }
         let name = hello.server_name()?;
         let pending = self.pending.load();
-        let mut found = pending.handshakes.iter();
-        let found = found.find(|(of, _)| of.eq_ignore_ascii_case(name));
-        found.map(|(_, config)| Arc::clone(config))
+        // The last: one of before may stand there still.
+        let mut found = pending.handshakes.iter().rev();
+        let found = found.find(|(_, of, _)| of.eq_ignore_ascii_case(name));
+        found.map(|(_, _, config)| Arc::clone(config))
     }
 
     /// What is answered for a token, where one is expected.
@@ -89,8 +86,8 @@ impl Challenges {
     pub fn request(&self, token: &str) -> Option<Arc<str>> {
         let pending = self.pending.load();
         let mut found = pending.requests.iter();
-        let found = found.find(|(of, _)| **of == *token);
-        found.map(|(_, answer)| Arc::clone(answer))
+        let found = found.find(|(_, of, _)| **of == *token);
+        found.map(|(_, _, answer)| Arc::clone(answer))
     }
 
     /// Answers handshakes that look at `name` with the digest of the key authorization.
@@ -104,20 +101,20 @@ impl Challenges {
         digest: &[u8],
     ) -> Result<Standing, TlsError> {
         let config = Arc::new(looked_at(name, digest)?);
-        self.change(|pending| pending.handshakes.push((name.into(), config)));
-        Ok(self.standing(Which::Handshake(name.into())))
+        Ok(self.stand(|pending, number| pending.handshakes.push((number, name.into(), config))))
     }
 
     /// Answers requests for `token` with the key authorization.
     pub(super) fn in_request(self: &Arc<Self>, token: &str, answer: &str) -> Standing {
-        self.change(|pending| pending.requests.push((token.into(), answer.into())));
-        self.standing(Which::Request(token.into()))
+        self.stand(|pending, number| pending.requests.push((number, token.into(), answer.into())))
     }
 
-    fn standing(self: &Arc<Self>, what: Which) -> Standing {
+    fn stand(self: &Arc<Self>, put: impl FnOnce(&mut Pending, u64)) -> Standing {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.change(|pending| put(pending, number));
         Standing {
             challenges: Arc::clone(self),
-            what,
+            number,
             shown: None,
         }
     }
@@ -134,9 +131,13 @@ impl Challenges {
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        self.challenges.change(|pending| match &self.what {
-            Which::Handshake(name) => pending.handshakes.retain(|(of, _)| of != name),
-            Which::Request(token) => pending.requests.retain(|(of, _)| of != token),
+        self.challenges.change(|pending| {
+            pending
+                .handshakes
+                .retain(|(number, ..)| *number != self.number);
+            pending
+                .requests
+                .retain(|(number, ..)| *number != self.number);
         });
     }
 }

@@ -6,6 +6,7 @@
 use std::error::Error;
 
 use super::schedule::Failure;
+use crate::auth::ports::StoreError;
 use crate::tls::error::{FileError, TlsError};
 
 /// Most letters of what is told of one failure.
@@ -63,6 +64,18 @@ pub(super) enum AcmeError {
     /// The CA issued something that does not serve.
     #[error("the certificate that the CA issued is of no use: {0}")]
     Useless(String),
+    /// The store that gateways share, or the way to it.
+    #[error("the store of [session] gives no answer; nothing is ordered until it does")]
+    Store(#[source] StoreError),
+    /// What is in it is not what a gateway put there.
+    #[error(
+        "the {0} in the store of [session] does not open: it was changed there, or sealed with another \
+         `secret` of [tls.acme]"
+    )]
+    Spoilt(&'static str),
+    /// Another gateway orders.
+    #[error("the turn to order was lost to another gateway")]
+    TurnLost,
     /// The whole attempt takes too long.
     #[error("the order was not done in {0:?}")]
     TimedOut(std::time::Duration),
@@ -111,6 +124,7 @@ impl AcmeError {
     pub(super) fn failure(&self) -> Failure {
         match self {
             Self::Ca { source, .. } if is_unreached(source) => Failure::Unreached,
+            Self::Store(_) | Self::TurnLost => Failure::Unreached,
             Self::Ca { .. }
             | Self::Cache(_)
             | Self::External { .. }
@@ -119,6 +133,7 @@ impl AcmeError {
             | Self::OtherName { .. }
             | Self::Lost { .. }
             | Self::Useless(_)
+            | Self::Spoilt(_)
             | Self::TimedOut(_)
             | Self::CutOff => Failure::Refused,
         }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::config::settings::{Acme, CertificateFiles};
 use crate::tls::error::{FileError, TlsError};
-use crate::tls::pair::Pair;
+use crate::tls::pair::{self, Pair};
 use crate::tls::{file, keep};
 
 /// Most files that are looked at for a certificate to go on with; sets of names change seldom.
@@ -136,10 +136,7 @@ impl Home {
     ///
     /// [`FileError`] when it cannot be written: found out before anything is ordered.
     pub(super) fn enter(&self) -> Result<Option<fs::File>, FileError> {
-        if keep::make_folder(&self.cache)? {
-            keep::write(&self.cache.join(".gitignore"), "*\n", 0o644)?;
-        }
-        keep::make_folder(&self.folder)?;
+        self.make()?;
         let Some(lock) = keep::try_lock(&self.folder)? else {
             return Ok(None);
         };
@@ -149,6 +146,14 @@ impl Home {
         // What is ordered must be kept, or the next start orders it again.
         keep::write(&self.folder.join("writable"), "", 0o600)?;
         Ok(Some(lock))
+    }
+
+    fn make(&self) -> Result<(), FileError> {
+        if keep::make_folder(&self.cache)? {
+            keep::write(&self.cache.join(".gitignore"), "*\n", 0o644)?;
+        }
+        keep::make_folder(&self.folder)?;
+        Ok(())
     }
 
     /// Shows the other gateways on this folder what a CA is answered that asks for `token`, until the
@@ -185,11 +190,38 @@ impl Home {
         key_pem: &str,
         chain: &[CertificateDer<'static>],
     ) -> Result<(), FileError> {
-        let mut text = Zeroizing::new(String::from(key_pem));
-        for certificate in chain {
-            text.push_str(&armour(certificate));
-        }
+        keep::write(&self.file, &written(key_pem, chain), 0o600)
+    }
+
+    /// Keeps the text of a certificate with its key that other gateways have. Blocks on files.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] when it cannot be written.
+    pub(super) fn copy(&self, text: &[u8]) -> Result<(), FileError> {
+        self.make()?;
+        let text = Zeroizing::new(String::from_utf8_lossy(text).into_owned());
         keep::write(&self.file, &text, 0o600)
+    }
+
+    /// The text of the certificate of the names with its key. Blocks on a file.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] when it is not there, or may not be read.
+    pub(super) fn text(&self) -> Result<Zeroizing<Vec<u8>>, FileError> {
+        file::read(&self.file, file::KEY_BYTES)
+    }
+
+    /// The certificate with its key that a text holds.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when it does not hold both, or they are not sound or not of each other.
+    pub(super) fn read(&self, text: &[u8]) -> Result<Pair, TlsError> {
+        let chain = file::certificates_in(&self.file, text, file::CHAIN_LENGTH)?;
+        let key = pair::key_in(&self.file, text)?;
+        Pair::assemble(&self.files(), chain, key)
     }
 
     /// The account, where there is one; `None` too where the file is spoilt, which is told.
@@ -223,21 +255,6 @@ impl Home {
     pub(super) fn keep_account(&self, account: &Account) -> Result<(), FileError> {
         let text = serde_json::to_string(account).unwrap_or_default();
         keep::write(&self.account_file(), &Zeroizing::new(text), 0o600)
-    }
-
-    /// Keeps that the CA was told of another contact.
-    ///
-    /// # Errors
-    ///
-    /// [`FileError`] when it cannot be written.
-    pub(super) fn note_contact(&self, contact: &[String]) -> Result<(), FileError> {
-        match self.account()? {
-            Some(account) => self.keep_account(&Account {
-                contact: contact.to_vec(),
-                ..account
-            }),
-            None => Ok(()),
-        }
     }
 
     fn account_file(&self) -> PathBuf {
@@ -288,6 +305,13 @@ fn named(text: &str, whole: &[&str]) -> String {
         letters.replace("..", "_"),
         u64::from_be_bytes(first)
     )
+}
+
+/// A certificate with its key, as it is kept.
+pub(super) fn written(key_pem: &str, chain: &[CertificateDer<'static>]) -> Zeroizing<String> {
+    let chain: String = chain.iter().map(|one| armour(one)).collect();
+    // Of the whole length from the start: growing would leave a copy of the key behind.
+    Zeroizing::new([key_pem, &chain].concat())
 }
 
 /// A certificate as PEM (RFC 7468).

@@ -1,5 +1,6 @@
 //! Orders when it is time, and waits. One task; every wait is bounded.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use instant_acme::CertificateIdentifier;
 use tokio_util::sync::CancellationToken;
 
 use super::error::AcmeError;
-use super::home::covered;
+use super::home::{self, covered};
 use super::order::Desk;
+use super::shared::Pause;
 use super::wire::Wire;
 use super::{Acme, schedule, trust};
 use crate::clock::{self, Timestamp};
@@ -27,11 +29,15 @@ const ADVICE_EVERY: std::ops::RangeInclusive<Duration> =
     Duration::from_mins(30)..=Duration::from_hours(24);
 
 /// What came of being due.
-enum Came {
+pub(super) enum Came {
     /// A certificate that is ours to serve now.
     New,
-    /// Another process orders.
+    /// Another one that others got.
+    Found,
+    /// Another process or gateway orders.
     Elsewhere,
+    /// The CA said no to another gateway, and is left alone.
+    Paused(Pause),
 }
 
 /// When to do what, for the certificate that is held.
@@ -57,9 +63,24 @@ impl Acme {
                 tokio::time::sleep(wait.min(LOOK_UP)).await;
             }
         };
+        let followed = async {
+            match &self.shared {
+                Some(shared) => self.follow(shared, &took).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = cancel.cancelled() => {}
             () = work => {}
+            () = followed => {}
+        }
+        self.leave().await;
+    }
+
+    /// Gives the turn back that this gateway may have.
+    async fn leave(&self) {
+        if let Some(shared) = &self.shared {
+            shared.leave().await;
         }
     }
 
@@ -72,27 +93,47 @@ impl Acme {
             Err(error) => tracing::warn!(problem = error.line(), "cannot look into the ACME cache"),
         }
         let now = clock::now();
-        plan.follow(self.held().as_deref(), |pair| self.is_final(pair));
+        let before = self.held();
+        plan.follow(before.as_deref(), |pair| self.is_final(pair));
         self.ask_advice(plan, now).await;
         let at = plan.at();
         self.lock().told.next = Some(at.max(now));
         if now < at {
             return at.saturating_since(now);
         }
-        let came = tokio::time::timeout(WHOLE, self.obtain(now)).await;
-        match came.unwrap_or(Err((AcmeError::TimedOut(WHOLE), None))) {
+        let came = match tokio::time::timeout(WHOLE, self.obtain(now, before.as_deref())).await {
+            Ok(came) => came,
+            Err(_elapsed) => {
+                self.leave().await;
+                Err((AcmeError::TimedOut(WHOLE), None))
+            }
+        };
+        match came {
             Ok(Came::New) => {
                 took();
                 self.succeed(plan);
                 Duration::ZERO
             }
+            Ok(Came::Found) => {
+                plan.failures = 0;
+                took();
+                Duration::ZERO
+            }
             Ok(Came::Elsewhere) => ELSEWHERE,
+            Ok(Came::Paused(pause)) => self.wait_with_others(plan, &pause),
+            Err((error @ AcmeError::Store(_), _)) => {
+                self.lock().store = Some(error.line());
+                if let Some(shared) = &self.shared {
+                    shared.note("turn", Some(&error));
+                }
+                ELSEWHERE
+            }
             Err((error, asked)) => self.fail(plan, &error, asked),
         }
     }
 
     /// Whether a certificate is one to keep to its time: of this CA, and for all the names.
-    fn is_final(&self, pair: &Pair) -> bool {
+    pub(super) fn is_final(&self, pair: &Pair) -> bool {
         let names = &self.settings.domains;
         self.home.owns(pair) && covered(pair, names) == names.len()
     }
@@ -105,6 +146,11 @@ impl Acme {
         else {
             return Ok(false);
         };
+        Ok(self.hold(found))
+    }
+
+    /// Holds a certificate where it is better than what is held; whether it is.
+    pub(super) fn hold(&self, found: Pair) -> bool {
         let mut state = self.lock();
         let is_newer = state.held.as_ref().is_none_or(|held| {
             let same = held.same_chain(&found);
@@ -112,15 +158,20 @@ impl Acme {
             !same && (better || held.info.not_after < found.info.not_after)
         });
         if is_newer {
+            if self.is_final(&found) {
+                // Whoever ordered it: it is there.
+                state.told.problem = None;
+            }
             state.held = Some(Arc::new(found));
         }
-        Ok(is_newer)
+        is_newer
     }
 
-    /// Orders, unless another process does.
+    /// Orders, unless another process or gateway does. `before` was held when it was found due.
     async fn obtain(
         self: &Arc<Self>,
         now: Timestamp,
+        before: Option<&Pair>,
     ) -> Result<Came, (AcmeError, Option<Duration>)> {
         let enter = self.on_files(|acme| Ok(acme.home.enter()?)).await;
         let Some(lock) = enter.map_err(|error| (error, None))? else {
@@ -128,8 +179,32 @@ impl Acme {
         };
         // It may have ordered between our look and the lock.
         if self.on_files(Self::look).await.unwrap_or(false) {
-            return Ok(Came::New);
+            return Ok(Came::Found);
         }
+        match &self.shared {
+            Some(shared) => self.obtain_in_turn(shared, (now, before), &lock).await,
+            None => self.buy(now, &lock).await,
+        }
+    }
+
+    /// Leaves the CA alone as long as the gateway does to which it said no.
+    fn wait_with_others(&self, plan: &mut Plan, pause: &Pause) -> Duration {
+        let (until, now) = (Timestamp::from_unix_seconds(pause.until), clock::now());
+        // A clock that is ahead elsewhere holds nobody up for longer than a CA may ask for.
+        let until = until.min(now.saturating_add(schedule::LONGEST_ASKED));
+        plan.held_off = Some(until);
+        let mut state = self.lock();
+        state.told.next = Some(until);
+        state.told.problem = Some(super::error::told(&pause.problem));
+        until.saturating_since(now)
+    }
+
+    /// Orders, and keeps what comes of it, while this process has the folder.
+    pub(super) async fn buy(
+        self: &Arc<Self>,
+        now: Timestamp,
+        _lock: &File,
+    ) -> Result<Came, (AcmeError, Option<Duration>)> {
         let wire = self.wire().await.map_err(|error| (error, None))?;
         tracing::info!(
             domains = self.settings.domains.join(", "),
@@ -139,6 +214,7 @@ impl Acme {
         );
         let ordered = self.desk(&wire).order(now).await;
         let issued = ordered.map_err(|error| (error, wire.asked_to_wait()))?;
+        let text = home::written(&issued.key_pem, &issued.chain);
         let kept = self.on_files(move |acme| {
             let kept = acme.home.keep(&issued.key_pem, &issued.chain);
             // It serves even where it cannot be kept; the next start orders it again.
@@ -151,7 +227,12 @@ impl Acme {
                 "the certificate serves, but cannot be kept"
             );
         }
-        drop(lock);
+        if let Some(shared) = &self.shared
+            && let Err(error) = shared.keep_certificate(text.as_bytes()).await
+        {
+            // Offered again at every look.
+            shared.note("certificate", Some(&error));
+        }
         Ok(Came::New)
     }
 
@@ -160,6 +241,7 @@ impl Acme {
             settings: &self.settings,
             home: &self.home,
             challenges: &self.challenges,
+            shared: self.shared.as_ref(),
             wire,
         }
     }
@@ -264,10 +346,10 @@ impl Acme {
         let leaf = leaf.ok_or_else(|| useless("it is empty".to_owned()))?;
         let id = CertificateIdentifier::try_from(leaf).map_err(useless)?;
         // Nobody asks before there is an account: this is no reason to make one.
-        if self.home.account()?.is_none() {
+        let wire = self.wire().await?;
+        if self.desk(&wire).kept().await?.is_none() {
             return Err(useless("there is no account".to_owned()));
         }
-        let wire = self.wire().await?;
         let account = self.desk(&wire).account(false).await?;
         let answer = account.renewal_info(&id).await;
         let (info, again) = answer.map_err(AcmeError::ca("the CA gave no time to renew"))?;
@@ -281,7 +363,7 @@ impl Acme {
     }
 
     /// Work that blocks on files, off the task that everything else waits on.
-    async fn on_files<T: Send + 'static>(
+    pub(super) async fn on_files<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, AcmeError> + Send + 'static,
     ) -> Result<T, AcmeError> {

@@ -3,7 +3,8 @@
 //! One [`Acme`] looks after one set of names. It outlives reloads that leave `[tls.acme]` alone, so
 //! that an order under way is not begun again. What it holds stands in a folder; a restart orders
 //! nothing. Processes that share the folder order one after another, and the later ones find that
-//! there is nothing left to do.
+//! there is nothing left to do. Gateways that share a store do the same over it ([`shared`]), and each
+//! answers a CA for the one that orders ([`together`]).
 //!
 //! The protocol is the library's (`instant-acme`); what is asked of it, kept, answered and waited
 //! for is here. `rustls-acme`, the other choice, is an acceptor and a client in one: its cache hides
@@ -15,8 +16,12 @@ mod home;
 mod keeper;
 mod order;
 mod schedule;
+mod seal;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod together;
+mod turn;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +29,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::error::Problem;
 use super::pair::Pair;
 use super::{client_config, error::TlsError};
+use crate::auth::ledger::SharedShelf;
 use crate::clock::Timestamp;
 use crate::config::settings::{Acme as Settings, AcmeChallenge, CertificateFiles, UpstreamTls};
 pub use challenges::Challenges;
 use home::Home;
+use shared::Shared;
 
 /// The certificate of one `[tls.acme]`.
 #[derive(Debug)]
@@ -35,6 +42,8 @@ pub struct Acme {
     settings: Settings,
     home: Home,
     challenges: Arc<Challenges>,
+    /// Where gateways order together.
+    shared: Option<Shared>,
     state: Mutex<State>,
 }
 
@@ -42,6 +51,8 @@ pub struct Acme {
 struct State {
     held: Option<Arc<Pair>>,
     told: Progress,
+    /// Why the store that gateways share cannot be asked, until it can.
+    store: Option<String>,
 }
 
 /// How it stands, for metrics and the admin address.
@@ -63,8 +74,8 @@ pub(super) fn files(settings: &Settings) -> CertificateFiles {
 }
 
 impl Acme {
-    /// Looks up what is kept; asks no CA. `previous` goes on where it has the same settings. Blocks
-    /// on files.
+    /// Looks up what is kept; asks no CA and no store. `previous` goes on where it has the same
+    /// settings. Without a `shelf` a gateway orders for itself. Blocks on files.
     ///
     /// # Errors
     ///
@@ -72,6 +83,7 @@ impl Acme {
     pub(super) fn open(
         settings: &Settings,
         previous: Option<&Arc<Self>>,
+        shelf: Option<&SharedShelf>,
         now: Timestamp,
     ) -> Result<Arc<Self>, Problem> {
         if settings.ca.is_some() {
@@ -81,6 +93,8 @@ impl Acme {
         if let Some(previous) = previous.filter(|previous| previous.settings == *settings) {
             return Ok(Arc::clone(previous));
         }
+        let shared = Shared::new(settings, shelf);
+        let shared = shared.map_err(|error| Problem::new("tls.acme.secret", error))?;
         let home = Home::of(settings);
         let found = home.certificate(&settings.domains, now);
         let found = found.map_err(|error| Problem::new("tls.acme.cache", error))?;
@@ -100,9 +114,10 @@ impl Acme {
             settings: settings.clone(),
             home,
             challenges: Arc::default(),
+            shared,
             state: Mutex::new(State {
                 held,
-                told: Progress::default(),
+                ..State::default()
             }),
         }))
     }
@@ -152,7 +167,10 @@ impl Acme {
     /// How it stands.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.lock().told.clone()
+        let state = self.lock();
+        let mut told = state.told.clone();
+        told.problem = told.problem.or_else(|| state.store.clone());
+        told
     }
 
     /// The certificate to serve with; `None` before the first is issued.

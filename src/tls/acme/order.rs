@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::challenges::{Challenges, Standing};
 use super::error::{AcmeError, told};
 use super::home::{self, Home, covered};
+use super::shared::{Answer, Shared};
 use super::wire::Wire;
 use crate::clock::Timestamp;
 use crate::config::settings::{Acme as Settings, AcmeChallenge};
@@ -34,6 +35,8 @@ pub(super) struct Desk<'a> {
     pub(super) settings: &'a Settings,
     pub(super) home: &'a Home,
     pub(super) challenges: &'a Arc<Challenges>,
+    /// Where gateways order together.
+    pub(super) shared: Option<&'a Shared>,
     pub(super) wire: &'a Wire,
 }
 
@@ -70,13 +73,14 @@ impl Desk<'_> {
         let builder = Account::builder_with_http(Box::new(self.wire.clone()));
         let wanted = &self.settings.contact;
         let contact: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        if let Some(kept) = self.home.account()?.filter(|_| !anew) {
+        let kept = if anew { None } else { self.kept().await? };
+        if let Some(kept) = kept {
             let opened = builder.from_credentials(kept.credentials).await;
             let account = opened.map_err(AcmeError::ca("cannot open the account at the CA"))?;
             if kept.contact != *wanted {
                 let told = account.update_contacts(&contact).await;
                 told.map_err(AcmeError::ca("cannot tell the CA the new contact"))?;
-                self.home.note_contact(wanted)?;
+                self.note_contact().await?;
             }
             return Ok(account);
         }
@@ -93,15 +97,51 @@ impl Desk<'_> {
         let made = made.await;
         let key_id = external.map(|external| &*external.key_id);
         let (account, credentials) = made.map_err(|error| AcmeError::of_account(error, key_id))?;
-        self.home.keep_account(&home::Account {
+        self.keep(&home::Account {
             contact: wanted.clone(),
             credentials,
-        })?;
+        })
+        .await?;
         tracing::info!(
             directory = self.settings.directory,
             "made an ACME account at the CA"
         );
         Ok(account)
+    }
+
+    /// The account that all gateways have, else the one in the folder.
+    pub(super) async fn kept(&self) -> Result<Option<home::Account>, AcmeError> {
+        if let Some(shared) = self.shared
+            && let Some(account) = shared.account().await?
+        {
+            return Ok(Some(account));
+        }
+        let kept = self.home.account()?;
+        if let (Some(shared), Some(account)) = (self.shared, &kept)
+            && shared.holds()
+        {
+            shared.keep_account(account).await?;
+        }
+        Ok(kept)
+    }
+
+    async fn keep(&self, account: &home::Account) -> Result<(), AcmeError> {
+        self.home.keep_account(account)?;
+        match self.shared {
+            Some(shared) => shared.keep_account(account).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps that the CA was told of another contact.
+    async fn note_contact(&self) -> Result<(), AcmeError> {
+        match self.kept().await? {
+            Some(account) => {
+                let contact = self.settings.contact.clone();
+                self.keep(&home::Account { contact, ..account }).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn begin(&self, account: &Account) -> Result<Order, AcmeError> {
@@ -113,7 +153,11 @@ impl Desk<'_> {
 
     async fn carry_out(&self, mut order: Order, now: Timestamp) -> Result<Issued, AcmeError> {
         if order.state().status != OrderStatus::Ready {
-            let answers = self.answer(order.authorizations()).await?;
+            let (answers, shown) = self.answer(order.authorizations()).await?;
+            if let Some(shared) = self.shared.filter(|_| !shown.is_empty()) {
+                shared.show(&shown).await?;
+            }
+            self.have_looked(order.authorizations()).await?;
             let polled = order.poll_ready(&PATIENCE).await;
             drop(answers);
             self.is_proven(&mut order, polled).await?;
@@ -130,16 +174,21 @@ impl Desk<'_> {
         self.examine(&text, &key, now)
     }
 
-    /// Has every name that is not proven yet looked at. Answers end when what is returned is dropped.
+    fn wanted(&self) -> ChallengeType {
+        match self.settings.challenge {
+            AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+            AcmeChallenge::Http01 => ChallengeType::Http01,
+        }
+    }
+
+    /// Answers for every name that is not proven yet, and the same for other gateways. They end when
+    /// what is returned is dropped.
     async fn answer(
         &self,
         mut authorizations: Authorizations<'_>,
-    ) -> Result<Vec<Standing>, AcmeError> {
-        let wanted = match self.settings.challenge {
-            AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
-            AcmeChallenge::Http01 => ChallengeType::Http01,
-        };
-        let mut answers = Vec::with_capacity(self.settings.domains.len());
+    ) -> Result<(Vec<Standing>, Vec<Answer>), AcmeError> {
+        let most = self.settings.domains.len();
+        let (mut answers, mut shown) = (Vec::with_capacity(most), Vec::with_capacity(most));
         while let Some(next) = authorizations.next().await {
             let mut one = next.map_err(AcmeError::ca("the CA did not say what it wants to see"))?;
             if one.status == AuthorizationStatus::Valid {
@@ -151,7 +200,7 @@ impl Desk<'_> {
                 return Err(AcmeError::OtherName { name });
             }
             let offered = offers(&one);
-            let Some(mut challenge) = one.challenge(wanted.clone()) else {
+            let Some(challenge) = one.challenge(self.wanted()) else {
                 let wanted = self.settings.challenge.as_str();
                 return Err(AcmeError::NoChallenge {
                     name,
@@ -171,10 +220,28 @@ impl Desk<'_> {
                     answers.beside(shown)
                 }
             });
-            let ready = challenge.set_ready().await;
-            ready.map_err(AcmeError::ca("the CA did not take the challenge"))?;
+            shown.push(Answer {
+                name,
+                token: challenge.token.clone(),
+                proof: proof.as_str().to_owned(),
+            });
         }
-        Ok(answers)
+        Ok((answers, shown))
+    }
+
+    /// Has the CA look at every name that is not proven yet.
+    async fn have_looked(&self, mut authorizations: Authorizations<'_>) -> Result<(), AcmeError> {
+        while let Some(next) = authorizations.next().await {
+            let mut one = next.map_err(AcmeError::ca("the CA did not say what it wants to see"))?;
+            if one.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            if let Some(mut challenge) = one.challenge(self.wanted()) {
+                let ready = challenge.set_ready().await;
+                ready.map_err(AcmeError::ca("the CA did not take the challenge"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether every name is proven; where not, why, name by name.

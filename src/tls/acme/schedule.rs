@@ -16,6 +16,9 @@ const LONGEST: Duration = Duration::from_hours(6);
 /// The longest wait that a CA may ask for.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
+/// The longest wait for the store that gateways share.
+const STORE_LONGEST: Duration = Duration::from_secs(10);
+
 /// How long a certificate is left alone at least, whatever its CA says.
 const LEAST_REST: Duration = Duration::from_hours(24);
 
@@ -71,6 +74,15 @@ pub(super) fn backoff(
     own.max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
+/// The wait after the store that gateways share gave so many times no answer: twice as long each time,
+/// up to ten seconds, so that a CA that looks soon after it is back finds its answer.
+pub(super) fn store_backoff(failures: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
+    Duration::from_secs(1)
+        .saturating_mul(factor)
+        .min(STORE_LONGEST)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,6 +129,12 @@ mod tests {
             waits(Failure::Unreached),
             [5, 15, 45, 135, 405, 1_215, 21_600]
         );
+    }
+
+    #[test]
+    fn a_store_that_is_out_is_asked_ever_more_seldom_but_soon() {
+        let waits = [1, 2, 3, 4, 5, u32::MAX].map(|failures| store_backoff(failures).as_secs());
+        assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ fn settings(folder: &TempDir, domains: &[&str]) -> Settings {
         cache: folder.path().join("acme"),
         challenge: AcmeChallenge::TlsAlpn01,
         external_account: None,
+        shared: None,
     }
 }
 
@@ -202,6 +203,26 @@ fn a_challenge_is_there_from_its_begin_to_its_end() {
     assert!(state.looks().is_some());
     drop(other);
     assert!(state.looks().is_none());
+}
+
+#[test]
+fn the_newest_answer_for_a_name_counts_and_each_ends_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = load(&with_acme(settings(&folder, &["a.example"])), None);
+    let challenges = Arc::clone(&state.acme().unwrap().challenges);
+    let old = challenges.in_request("token", "token.old");
+    let new = challenges.in_request("other", "other.new");
+    let one = challenges.in_handshake("a.example", &[7; 32]).unwrap();
+    let two = challenges.in_handshake("a.example", &[8; 32]).unwrap();
+    drop(one);
+    assert!(state.looks().is_some(), "the other stands there still");
+    drop(two);
+    assert!(state.looks().is_none());
+    drop(old);
+    assert_eq!(challenges.request("token"), None);
+    assert_eq!(challenges.request("other").as_deref(), Some("other.new"));
+    drop(new);
+    assert_eq!(challenges.request("other"), None);
 }
 
 #[test]

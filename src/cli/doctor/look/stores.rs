@@ -22,7 +22,10 @@ pub(super) fn looks(scene: &Scene) -> Vec<Look<'_>> {
         looks.push(at(scene, place));
     }
     let sessions = scene.settings.sessions.as_ref().map(|one| &one.home);
-    if let Some(own) = sessions.or(scene.settings.counts.as_ref()) {
+    let acme = scene.settings.tls.acme.as_ref();
+    let acme = acme.and_then(|acme| acme.shared.as_ref());
+    let shared = (scene.settings.counts.as_ref()).or(acme.map(|shared| &shared.home));
+    if let Some(own) = sessions.or(shared) {
         match home(own) {
             Ok(place) => looks.extend(place.map(|place| at(scene, place))),
             Err(wrong) => {

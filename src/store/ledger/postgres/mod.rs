@@ -6,6 +6,7 @@
 mod base;
 mod counts;
 pub(super) mod schema;
+mod shelf;
 mod sql;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 
 use self::base::Base;
 pub(super) use self::counts::InPostgres as CountsInPostgres;
+pub(super) use self::shelf::InPostgres as ShelfInPostgres;
 use super::follow::{Shared, follow};
 use super::{Clerk, Desk};
 use crate::auth::ledger::{

@@ -37,6 +37,11 @@ do $$ begin
     holder bytea not null,
     until timestamptz not null
   );
+  create table portcullis.shelf (
+    key bytea primary key check (length(key) = 32),
+    thing bytea not null,
+    until timestamptz
+  );
   create unlogged table portcullis.account (
     key bytea primary key check (length(key) = 16),
     whole bigint not null

@@ -9,6 +9,7 @@ mod counts;
 mod link;
 mod lists;
 mod scripts;
+mod shelf;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 
 pub(super) use self::counts::InRedis as CountsInRedis;
 pub(super) use self::link::{Link, Question};
+pub(super) use self::shelf::InRedis as ShelfInRedis;
 use super::Clerk;
 use super::follow::{Shared, follow};
 use super::log::AT_ONCE;
