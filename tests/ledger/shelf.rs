@@ -6,6 +6,7 @@ use portcullis::auth::ledger::{Lease, MOST_ON_SHELF, SharedShelf, ShelfKey};
 use portcullis::config::settings::LedgerHome;
 use portcullis::store::ledger::open_shelf;
 
+use crate::redises::PASSWORD;
 use crate::rig::until;
 
 const TIME: Duration = Duration::from_mins(1);
@@ -31,7 +32,8 @@ pub(crate) async fn keeps(home: &LedgerHome) {
     things_go_when_their_life_is_over(&one, &other).await;
     bytes_of_any_kind_fit_up_to_the_bound(&one, &other).await;
     one_has_the_turn(&one, &other).await;
-    assert!(!format!("{one:?}").contains("password"));
+    let shown = format!("{one:?}");
+    assert!(!shown.contains(PASSWORD), "{shown}");
 }
 
 async fn things_are_seen_by_all(one: &SharedShelf, other: &SharedShelf) {
