@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::load::{self, Built};
-use super::{count, print, test};
+use super::{count, print, test, writable};
 use crate::clock;
 use crate::config::Problem;
 use crate::config::settings::Settings;
@@ -17,6 +17,7 @@ pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit
         gate,
         warnings,
         places,
+        written,
     } = match load::gateway(file, err) {
         Ok(built) => built,
         Err(code) => return code,
@@ -26,6 +27,9 @@ pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Exit
     }
     for warning in gate.tls.warnings(clock::now()) {
         print(err, &format_args!("warning: {warning}\n"));
+    }
+    for place in writable::unwritable(&written) {
+        print(err, &format_args!("warning: {place}\n"));
     }
     let results = match test::results(&gate) {
         Ok(results) => results,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::writable::{self, Written};
 use crate::clock;
 use crate::config::settings::LedgerHome;
 use crate::config::{self, Loaded, Places, Problem, ProcessEnvironment};
@@ -37,12 +38,15 @@ pub(super) struct Built {
     pub(super) warnings: Vec<Problem>,
     /// Where each key stands.
     pub(super) places: Places,
+    /// What a gateway that serves would write.
+    pub(super) written: Vec<Written>,
 }
 
 /// Builds the gateway that the file asks for, without serving. Prints every mistake where there is
 /// one, and gives the exit code.
 pub(super) fn gateway(file: &Path, err: &mut dyn Write) -> Result<Built, ExitCode> {
     let mut loaded = configuration(file, err)?;
+    let written = writable::places(&loaded.settings);
     if let Some(sessions) = &mut loaded.settings.sessions
         && matches!(sessions.home, LedgerHome::File(_))
     {
@@ -58,6 +62,7 @@ pub(super) fn gateway(file: &Path, err: &mut dyn Write) -> Result<Built, ExitCod
         gate,
         warnings,
         places,
+        written,
     })
 }
 

@@ -18,6 +18,7 @@ mod sessions;
 mod test;
 mod token;
 mod why;
+mod writable;
 
 use std::ffi::OsString;
 use std::io::Write;

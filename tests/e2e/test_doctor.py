@@ -14,6 +14,7 @@ import pytest
 
 from harness.apps import DJANGO_SECRET_KEY, App, DjangoApp
 from harness.certs import Authority, ec_key, private_pem
+from harness.collector import GOOD, Collector
 from harness.gateway import run_binary
 from harness.ports import free_port
 from harness.services import PASSWORD, MariaDb, Postgres, Redis
@@ -340,6 +341,67 @@ def test_a_key_that_everybody_can_read_is_told(quiet):
     assert report.code == 0
 
 
+EMBEDDED = """
+[session]
+path = "{path}"
+
+[auth.token]
+type = "jwt"
+preset = "simplejwt"
+secret = { env = "DJANGO_SECRET_KEY" }
+
+[token_handler.page]
+upstream = "app"
+auth = "token"
+login = "/login/"
+
+[auth.page]
+type = "gateway-session"
+token_handler = "page"
+"""
+
+
+def test_a_place_for_sessions_that_cannot_be_written_is_told_by_doctor_and_check(quiet):
+    file = quiet.folder / "gateway.toml"
+    good = file.read_text()
+    file.write_text(good + EMBEDDED.replace("{path}", "state/portcullis.db"))
+    report = quiet.report()
+    report.ok("file.writable", "", "1 place")
+    assert report.code == 0 and not (quiet.folder / "state").exists(), "doctor makes nothing"
+    # What root could not write either.
+    file.write_text(good + EMBEDDED.replace("{path}", "/dev/null/portcullis.db"))
+    report = quiet.report()
+    report.problem("file.writable", "[session] path /dev/null/portcullis.db", "/dev/null is no folder", "gateway's user")
+    assert report.code == 1
+    checked = run_binary("check", "--config", file, cwd=quiet.folder, env=quiet.env)
+    assert checked.code == 0, checked
+    assert "warning: [session] path /dev/null/portcullis.db cannot be written" in checked.err, checked
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "words"),
+    [
+        (GOOD, "ok", ["without spans"]),
+        ((404, "text/plain", b"no"), "warning", ["404", "4318"]),
+        ((200, "text/html", b"<!doctype html>"), "warning", ["not OTLP", "4318"]),
+        ((503, "text/plain", b"busy"), "warning", ["503", "start the collector"]),
+        (None, "warning", ["connect", "start the collector"]),
+    ],
+)
+def test_the_collector_of_traces_is_asked_whether_it_takes_some(quiet, answer, verdict, words):
+    with Collector() as collector:
+        collector.answer = answer or GOOD
+        otlp = collector.url if answer else f"http://127.0.0.1:{free_port()}"
+        file = quiet.folder / "gateway.toml"
+        file.write_text(file.read_text() + f'[tracing]\notlp = "{otlp}"\n')
+        report = quiet.report()
+        found = report.one("collector.answers", otlp)
+        assert found["verdict"] == verdict and report.code == 0, found
+        for word in words:
+            assert word in f"{found['evidence']} {found['advice']}", (word, found)
+        assert not collector.spans
+
+
 def test_an_expectation_that_does_not_hold_is_told_as_check_tells_it(quiet):
     file = quiet.folder / "gateway.toml"
     expect = '[[expect]]\nrequest = "GET https://localhost/x"\nanswer = { status = 403, code = "role_missing" }\n'
@@ -549,12 +611,14 @@ secret = {{ env = "DJANGO_SECRET_KEY" }}
 
 [auth.cookie]
 type = "gateway-session"
+token_handler = "page"
 
 [token_handler.app]
 upstream = "app"
 login = "/api/token/"
 refresh = "/api/token/refresh/"
 auth = "token"
+login = "/login/"
 """
 
 

@@ -4,13 +4,16 @@ import math
 import re
 import signal
 import socket
+import ssl
 import time
 
 import httpx
 import pytest
 
+from harness.certs import Authority
 from harness.check import passed, refused, seen_by_app
 from harness.collector import GOOD, Collector
+from harness.handover import Line, subreaper
 from harness.http2 import Http2Client
 from harness.ports import free_port, wait_for
 from harness.tokens import bearer
@@ -302,9 +305,9 @@ def test_a_collector_that_is_down_costs_spans_and_is_told_once(gateway, flask_ap
     port = free_port()
     gate = gateway(ROUTES + TRACING, flask=flask_app.url, otlp=f"http://127.0.0.1:{port}")
     quick(gate, 5)
-    wait_for(lambda: spans_lost(gate, "failed") == 10, 5, "the loss to be counted")
+    wait_for(lambda: spans_lost(gate, "failed") == 10, 15, "the loss to be counted")
     quick(gate, 5)
-    wait_for(lambda: spans_lost(gate, "failed") == 20, 5, "the second loss to be counted")
+    wait_for(lambda: spans_lost(gate, "failed") == 20, 15, "the second loss to be counted")
     (line,) = lost_lines(gate)
     assert line["level"] == "warn" and "connect" in line["problem"]
     with Collector(port) as back:
@@ -328,11 +331,54 @@ def test_a_collector_that_answers_garbage_costs_spans(gateway, flask_app, answer
         collector.answer = answer
         gate = gateway(ROUTES + TRACING, flask=flask_app.url, otlp=collector.url)
         quick(gate, 3)
-        wait_for(lambda: spans_lost(gate, "failed") == 6, 5, "the loss to be counted")
+        wait_for(lambda: spans_lost(gate, "failed") == 6, 15, "the loss to be counted")
         (line,) = wait_for(lambda: lost_lines(gate), 5, "the log to tell")
         assert words in line["problem"]
         collector.answer = GOOD
         collector.of(gate.get("/open/x"))
+
+
+def test_a_collector_that_is_busy_for_a_moment_costs_no_span(gateway, flask_app):
+    with Collector() as collector:
+        collector.first = [(503, "text/plain", b"busy"), (429, "text/plain", b"busy")]
+        gate = gateway(ROUTES + TRACING, flask=flask_app.url, otlp=collector.url)
+        quick(gate, 3)
+        wait_for(lambda: spans_lost(gate, "exported") == 6, 15, "the third try")
+        assert collector.posts == 3 and spans_lost(gate, "failed") == spans_lost(gate, "dropped") == 0
+        assert not lost_lines(gate)
+
+
+def test_a_collector_that_is_started_anew_costs_no_span(gateway, flask_app):
+    port = free_port()
+    gate = gateway(ROUTES + TRACING, flask=flask_app.url, otlp=f"http://127.0.0.1:{port}")
+    answer = passed(gate.get("/open/x"))
+    time.sleep(1.5)
+    with Collector(port) as back:
+        back.of(answer)
+    assert spans_lost(gate, "failed") == 0 and not lost_lines(gate)
+
+
+def test_a_collector_behind_tls_is_checked_against_the_roots_of_the_machine(gateway, flask_app, tmp_path):
+    trusted, stranger = Authority(), Authority("Another CA")
+    (tmp_path / "roots.pem").write_bytes(trusted.pem())
+    taken = {}
+    for name, authority in (("trusted", trusted), ("stranger", stranger)):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(
+            *authority.issue_files(tmp_path, name, common_name="collector", names=["127.0.0.1"])
+        )
+        with Collector(tls=context) as collector:
+            gate = gateway(
+                ROUTES + TRACING, flask=flask_app.url, otlp=collector.url,
+                env={"SSL_CERT_FILE": str(tmp_path / "roots.pem")},
+            )  # fmt: skip
+            quick(gate, 1)
+            wait_for(lambda gate=gate: spans_lost(gate, "exported") + spans_lost(gate, "failed") == 2, 15, "the outcome")
+            taken[name] = spans_lost(gate, "exported"), len(collector.spans)
+            if name == "stranger":
+                (line,) = lost_lines(gate)
+                assert "certificate" in line["problem"], line
+    assert taken == {"trusted": (2, 2), "stranger": (0, 0)}
 
 
 class Nonsense(Listener):
@@ -347,7 +393,7 @@ def test_a_collector_that_speaks_no_http_costs_spans(gateway, flask_app):
     with Nonsense() as nonsense:
         gate = gateway(ROUTES + TRACING, flask=flask_app.url, otlp=nonsense.url)
         quick(gate, 3)
-        wait_for(lambda: spans_lost(gate, "failed") == 6, 5, "the loss to be counted")
+        wait_for(lambda: spans_lost(gate, "failed") == 6, 15, "the loss to be counted")
         wait_for(lambda: lost_lines(gate), 5, "the log to tell")
 
 
@@ -376,6 +422,22 @@ def test_what_waits_is_exported_at_the_stop(gateway, flask_app):
         assert gate.process.wait(8) == 0
         # Whoever waits for it now waits for nothing that is still to come.
         assert len({collector._whole(answer.headers["x-request-id"]).id for answer in answers}) == 20
+
+
+def test_a_process_that_hands_over_exports_what_it_sampled_and_the_next_goes_on(gateway, flask_app):
+    with Collector() as collector, subreaper():
+        line = Line(gateway(ROUTES + TRACING, flask=flask_app.url, otlp=collector.url))
+        try:
+            before = passed(line.gate.get("/open/before"))
+            old, new = line.pid, line.upgrade()
+            assert line.ends(old) == 0
+            # Whoever waits for it now waits for nothing that is still to come.
+            assert collector._whole(before.headers["x-request-id"])
+            line.gate.close_clients()
+            collector.of(passed(line.gate.get("/open/after")))
+            assert new != old and set(line.stop()) == {0}
+        finally:
+            line.kill()
 
 
 def test_a_reload_turns_traces_on_moves_them_and_turns_them_off(gateway, flask_app):

@@ -1,8 +1,9 @@
-//! Whether files can be read by the gateway, and secret ones by nobody else. PURE.
+//! Whether files can be read and written by the gateway, and secret ones by nobody else. PURE.
 
 use std::path::PathBuf;
 
 use super::finding::Finding;
+use crate::cli::writable::Unwritable;
 
 /// What is known of a file.
 #[derive(Clone, Debug)]
@@ -33,6 +34,26 @@ pub(super) fn verdicts(named: &[Facts], secret: &[Facts]) -> Vec<Finding> {
     }
     found.extend(open);
     found
+}
+
+/// The verdict on the places, so many, that the gateway writes itself, by those that it cannot.
+pub(super) fn written(count: usize, unwritable: &[Unwritable]) -> Vec<Finding> {
+    const CHECK: &str = "file.writable";
+    if count == 0 {
+        return Vec::new();
+    }
+    if unwritable.is_empty() {
+        let words = format!(
+            "{} can be written by this user",
+            crate::cli::count(count, "place")
+        );
+        return vec![Finding::ok(CHECK, "what the gateway keeps", &words)];
+    }
+    let advice = "make the folder and give it to the gateway's user, with mode 700; where another user \
+                  than the gateway's asked, ask again as that one";
+    let problems = unwritable.iter();
+    let problems = problems.map(|one| Finding::problem(CHECK, &one.about, &one.why, advice));
+    problems.collect()
 }
 
 fn unreadable(facts: &Facts) -> Option<Finding> {

@@ -7,6 +7,7 @@
 mod app;
 mod certificates;
 mod clocks;
+mod collector;
 mod cors;
 mod credentials;
 mod doors;
@@ -52,6 +53,7 @@ pub const CHECKS: &[&str] = &[
     "configuration.warning",
     "file.readable",
     "file.private",
+    "file.writable",
     "gateway.ready",
     "door.port",
     "door.redirect",
@@ -77,6 +79,7 @@ pub const CHECKS: &[&str] = &[
     "secret.cookie",
     "jwks.keys",
     "endpoint.answers",
+    "collector.answers",
 ];
 
 /// What to look at beyond the file.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -26,7 +26,10 @@ const BATCH: usize = 512;
 pub(super) const PACE: Pace = Pace {
     gather: Duration::from_secs(1),
     patience: Duration::from_secs(5),
+    pauses: [Duration::from_secs(1), Duration::from_secs(4)],
 };
+/// Longest pause that a collector may ask for by `Retry-After`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The media type of OTLP (OTLP/HTTP, binary Protobuf).
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
@@ -37,6 +40,31 @@ pub(super) struct Pace {
     pub(super) gather: Duration,
     /// How long the collector may take for a batch.
     pub(super) patience: Duration,
+    /// How long it is left alone before a batch is sent again: so often it may be.
+    pub(super) pauses: [Duration; 2],
+}
+
+/// Why a collector did not take a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untaken {
+    /// In words.
+    pub why: String,
+    /// Whether the same batch may be taken later, and how long the collector wants to be left alone
+    /// until then; zero where it says nothing (OTLP 1.x, "Retryable Response Codes").
+    again: Option<Duration>,
+}
+
+impl Untaken {
+    fn for_good(why: String) -> Self {
+        Self { why, again: None }
+    }
+
+    fn for_now(why: String) -> Self {
+        Self {
+            why,
+            again: Some(Duration::ZERO),
+        }
+    }
 }
 
 /// What came of asking the collector, or why there is no answer.
@@ -83,11 +111,11 @@ impl Exporter {
         let mut goes_on = true;
         while goes_on {
             goes_on = self.gather(&mut batch, &stop).await && !stop.is_cancelled();
-            self.export(&mut batch, &post).await;
+            self.export(&mut batch, &post, &stop).await;
         }
         self.waiting.close();
         while self.waiting.recv_many(&mut batch, BATCH).await > 0 {
-            if !self.export(&mut batch, &post).await {
+            if !self.export(&mut batch, &post, &stop).await {
                 break;
             }
         }
@@ -118,33 +146,67 @@ impl Exporter {
     }
 
     /// Posts a batch and counts what came of it. Says whether the collector took it.
-    async fn export(&mut self, batch: &mut Vec<Finished>, post: &Post) -> bool {
+    async fn export(
+        &mut self,
+        batch: &mut Vec<Finished>,
+        post: &Post,
+        stop: &CancellationToken,
+    ) -> bool {
         if batch.is_empty() {
             return true;
         }
         let spans: u64 = batch.iter().map(Finished::spans).sum();
-        let body = otlp::request(batch).encode_to_vec();
+        let body = Bytes::from(otlp::request(batch).encode_to_vec());
         batch.clear();
-        let mut request = Request::new(Bytes::from(body));
-        *request.method_mut() = Method::POST;
-        request.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
-        request.headers_mut().insert(ACCEPT, PROTOBUF);
-        let patience = self.pace.patience;
-        let answer = match timeout(patience, post(self.url.clone(), request)).await {
-            Ok(Ok(answer)) => taken(&answer),
-            Ok(Err(why)) => Err(why),
-            Err(_elapsed) => Err(format!("no answer within {patience:?}")),
-        };
+        let answer = self.insist(&body, post, stop).await;
         let refused = answer.as_ref().map_or(spans, |refused| spans.min(*refused));
         self.counts.exported.add(spans - refused);
         self.counts.failed.add(refused);
-        let whole = answer.and_then(|refused| match refused {
-            0 => Ok(()),
-            some => Err(format!("the collector refused {some} of {spans} spans")),
-        });
+        let whole = match answer {
+            Ok(0) => Ok(()),
+            Ok(some) => Err(format!("the collector refused {some} of {spans} spans")),
+            Err(untaken) => Err(untaken.why),
+        };
         let taken = whole.is_ok();
         self.tell(whole);
         taken
+    }
+
+    /// Posts a batch, and again where that may help, until `stop` says that there is no time.
+    /// Meanwhile others wait in the queue. Gives how many spans of it were refused.
+    async fn insist(
+        &self,
+        body: &Bytes,
+        post: &Post,
+        stop: &CancellationToken,
+    ) -> Result<u64, Untaken> {
+        let mut outcome = self.send(body, post).await;
+        for pause in self.pace.pauses {
+            let Err(Untaken {
+                again: Some(wish), ..
+            }) = &outcome
+            else {
+                break;
+            };
+            let pause = pause.max(*wish).min(LONGEST_PAUSE);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => break,
+            }
+            outcome = self.send(body, post).await;
+        }
+        outcome
+    }
+
+    async fn send(&self, body: &Bytes, post: &Post) -> Result<u64, Untaken> {
+        let patience = self.pace.patience;
+        let request = carrying(body.clone());
+        match timeout(patience, post(self.url.clone(), request)).await {
+            Ok(Ok(answer)) => taken(&answer),
+            Ok(Err(why)) => Err(Untaken::for_now(why)),
+            // It may have been taken all the same, and would be there twice.
+            Err(_elapsed) => Err(Untaken::for_good(format!("no answer within {patience:?}"))),
+        }
     }
 
     /// Tells the log where that changes.
@@ -183,26 +245,63 @@ impl Drop for Exporter {
     }
 }
 
-/// How many spans the collector refused of those it was sent, or why it took none.
-fn taken(answer: &Response<Bytes>) -> Result<u64, String> {
+/// The request that carries spans; without any it only asks whether the collector would take some.
+#[must_use]
+pub fn carrying(body: Bytes) -> Request<Bytes> {
+    let length = HeaderValue::from(body.len());
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    // RFC 9110 §8.6: for a body that is empty too, which hyper would say nothing of.
+    request.headers_mut().insert(CONTENT_LENGTH, length);
+    request.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
+    request.headers_mut().insert(ACCEPT, PROTOBUF);
+    request
+}
+
+/// How many spans the collector refused of those it was sent.
+///
+/// # Errors
+///
+/// [`Untaken`]: why it took none.
+pub fn taken(answer: &Response<Bytes>) -> Result<u64, Untaken> {
     let status = answer.status();
     if !status.is_success() {
-        return Err(format!("the collector answered {status}"));
+        let why = format!("the collector answered {status}");
+        let busy = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        );
+        let again = busy.then(|| wished_pause(answer.headers()));
+        return Err(Untaken { why, again });
     }
     let body = answer.body();
     // Some answer JSON to everything. What it says of single spans is not looked for.
     if is_json(answer.headers()) {
         return match serde_json::from_slice::<serde_json::Map<_, _>>(body) {
             Ok(_) => Ok(0),
-            Err(error) => Err(format!("the collector's answer is not OTLP: {error}")),
+            Err(error) => Err(not_otlp(&error)),
         };
     }
     let told = ExportTraceServiceResponse::decode(body.clone());
-    let told = told.map_err(|error| format!("the collector's answer is not OTLP: {error}"))?;
+    let told = told.map_err(|error| not_otlp(&error))?;
     let part = told.partial_success.map(|part| part.rejected_spans);
     Ok(part
         .and_then(|count| u64::try_from(count).ok())
         .unwrap_or(0))
+}
+
+fn not_otlp(error: &dyn std::error::Error) -> Untaken {
+    Untaken::for_good(format!("the collector's answer is not OTLP: {error}"))
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3); a date there is taken for none.
+fn wished_pause(headers: &HeaderMap) -> Duration {
+    let wish = headers.get(RETRY_AFTER);
+    let seconds = wish.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! A request that is not sampled has no [`Recording`] and costs a look whether there is one. What is
 //! recorded are plain values; the one task that exports them makes OTLP of them. Nobody else waits
-//! for the collector: what finds no room in the queue, and what the collector does not take, is lost
-//! and counted. No credential, cookie or query stands in a span.
+//! for the collector: what finds no room in the queue, and what the collector does not take after a
+//! few tries, is lost and counted. No credential, cookie or query stands in a span.
 
 mod context;
 mod export;
@@ -15,7 +15,7 @@ mod testing;
 mod tracer;
 
 pub use context::TraceContext;
-pub use export::{Exporter, Post, Posted};
+pub use export::{Exporter, Post, Posted, Untaken, carrying, taken};
 pub use finished::Finished;
 pub use recording::{Current, Recording, Step, Try, What, current, under};
 pub use tracer::{SpanCounts, Tracer};

@@ -38,10 +38,13 @@ def _plain(attributes):
 
 
 class Collector:
-    """Listens on a free loopback port, or a given one. `answer`: (status, media type, body); `delay` in seconds."""
+    """Listens on a free loopback port, or a given one, with TLS where a context is given.
 
-    def __init__(self, port=0):
-        self.answer, self.delay = GOOD, 0
+    `answer`: (status, media type, body), and `first` those of the first messages; `delay` in seconds.
+    """
+
+    def __init__(self, port=0, tls=None):
+        self.answer, self.first, self.delay, self.scheme = GOOD, [], 0, "https" if tls else "http"
         self.spans, self.raw, self.posts = [], b"", 0
         self._lock = threading.Lock()
         outer = self
@@ -54,18 +57,20 @@ class Collector:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.server.daemon_threads = True
         self.server.block_on_close = False
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server.server_port}"
 
     def _take(self, request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
-        status, kind, answer = self.answer
         with self._lock:
+            status, kind, answer = self.first.pop(0) if self.first else self.answer
             self.posts += 1
         if self.delay:
             time.sleep(self.delay)

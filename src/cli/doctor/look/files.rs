@@ -1,4 +1,5 @@
-//! Looks at the files that the configuration names: whether they can be read, and who else can.
+//! Looks at the files that the configuration names: whether they can be read and written, and who
+//! else can.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +9,7 @@ use super::super::files::{self, Facts};
 use super::super::finding::Finding;
 use super::super::round::Look;
 use super::Scene;
+use crate::cli::writable;
 use crate::config::settings::LedgerHome;
 use crate::tls::Known;
 
@@ -23,8 +25,15 @@ pub(super) fn look(scene: &Scene) -> Look<'_> {
         private.push(file.clone());
     }
     let named = scene.settings.watched.clone();
+    let written = writable::places(&scene.settings);
     Look::new("file.readable", "the files that are named", async move {
-        let looked = tokio::task::spawn_blocking(move || all(&named, &private)).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut found = all(&named, &private);
+            let unwritable = writable::unwritable(&written);
+            found.extend(files::written(written.len(), &unwritable));
+            found
+        });
+        let looked = looked.await;
         looked.unwrap_or_default()
     })
 }

@@ -2,9 +2,11 @@
 //! this folder.
 //!
 //! Nothing here writes. Apps get GET, HEAD and OPTIONS without a credential; databases and caches
-//! get what authenticators ask, read only; a port is bound for a moment and never listened on.
+//! get what authenticators ask, read only; a collector of traces gets a message without spans; a port
+//! is bound for a moment and never listened on.
 
 mod apps;
+mod collector;
 mod credentials;
 mod doors;
 mod files;
@@ -89,6 +91,7 @@ pub(super) async fn everything(scene: &Scene) -> Vec<Finding> {
     looks.extend(apps::looks(scene));
     looks.extend(stores::looks(scene));
     looks.extend(credentials::looks(scene));
+    looks.extend(collector::look(scene));
     found.extend(round::take(looks, BOUNDS).await);
     found
 }
