@@ -287,8 +287,8 @@ async fn begins(sign_in: &SignIn, text: &str) -> Result<SessionKey, (StatusCode,
     })
 }
 
-const NONE_KEPT: &str =
-    "this gateway keeps no sessions: no [token_handler.NAME], and no jwt with `revocable`";
+const NONE_KEPT: &str = "This gateway keeps no sessions: it has no [token_handler.NAME], no auth of \
+                         type \"oidc\", and no jwt with `revocable`.";
 
 fn none() -> Answer {
     problem(StatusCode::NOT_FOUND, NONE_KEPT)

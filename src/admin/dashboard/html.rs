@@ -122,7 +122,8 @@ impl Html {
     /// A cell of a row under this column.
     pub(super) fn cell(&mut self, column: &'static str, cell: Cell) {
         let class = match cell {
-            Cell::Words(_) | Cell::Mark(..) | Cell::Lines(_) | Cell::Time(_) => "",
+            Cell::Lines(_) => "lines",
+            Cell::Words(_) | Cell::Mark(..) | Cell::Time(_) => "",
             Cell::Code(_) => "code",
             Cell::Number(_) => "number",
         };

@@ -74,14 +74,7 @@ fn listed(user: Option<&str>, sessions: &[SessionRow], page: &mut Html) {
     }
     page.markup("<div class=\"scroll\"><table role=\"table\"><caption>Sessions that live</caption><thead role=\"rowgroup\"><tr role=\"row\">");
     for column in [
-        "User",
-        "Began",
-        "Seen",
-        "Ends",
-        "From",
-        "Token handler",
-        "Session",
-        "Revoke",
+        "User", "Began", "Seen", "Ends", "From", "Made by", "Session", "Revoke",
     ] {
         page.markup("<th role=\"columnheader\" scope=\"col\">")
             .text(column)
@@ -96,7 +89,7 @@ fn listed(user: Option<&str>, sessions: &[SessionRow], page: &mut Html) {
             ("Seen", Cell::Time(session.seen.clone())),
             ("Ends", Cell::Time(session.expires.clone())),
             ("From", Cell::Code(session.client.clone())),
-            ("Token handler", Cell::Words(session.handler.clone())),
+            ("Made by", Cell::Words(session.handler.clone())),
         ] {
             page.cell(label, cell);
         }
