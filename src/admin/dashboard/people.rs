@@ -89,7 +89,7 @@ fn listed(user: Option<&str>, sessions: &[SessionRow], page: &mut Html) {
             ("Seen", Cell::Time(session.seen.clone())),
             ("Ends", Cell::Time(session.expires.clone())),
             ("From", Cell::Code(session.client.clone())),
-            ("Made by", Cell::Words(session.handler.clone())),
+            ("Made by", Cell::Lines(vec![session.handler.clone()])),
         ] {
             page.cell(label, cell);
         }
