@@ -611,14 +611,12 @@ secret = {{ env = "DJANGO_SECRET_KEY" }}
 
 [auth.cookie]
 type = "gateway-session"
-token_handler = "page"
 
 [token_handler.app]
 upstream = "app"
 login = "/api/token/"
 refresh = "/api/token/refresh/"
 auth = "token"
-login = "/login/"
 """
 
 
