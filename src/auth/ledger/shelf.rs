@@ -12,7 +12,7 @@ use super::{Holder, Lease, Told};
 /// Names a thing, or a lease: bytes of a hash.
 pub type ShelfKey = [u8; 32];
 
-/// Most bytes of one thing; a home gives and takes none that is larger.
+/// Most bytes of one thing: a home gives none that is larger, so nobody puts one there.
 pub const MOST_ON_SHELF: usize = 256 * 1024;
 
 /// Where gateways keep things for each other.

@@ -55,11 +55,19 @@ pub struct Untaken {
 }
 
 impl Untaken {
+    /// Whether it may be well by itself after a while.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        self.again.is_some()
+    }
+
     fn for_good(why: String) -> Self {
         Self { why, again: None }
     }
 
-    fn for_now(why: String) -> Self {
+    /// The collector was not reached, or is busy.
+    #[must_use]
+    pub fn for_now(why: String) -> Self {
         Self {
             why,
             again: Some(Duration::ZERO),

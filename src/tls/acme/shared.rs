@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::error::AcmeError;
 use super::home::Account;
 use super::seal::Sealer;
-use crate::auth::ledger::{Holder, Lease, SharedShelf, ShelfKey};
+use crate::auth::ledger::{Holder, Lease, MOST_ON_SHELF, SharedShelf, ShelfKey};
 use crate::config::settings::Acme as Settings;
 use crate::tls::error::TlsError;
 
@@ -289,6 +289,12 @@ impl Shared {
     ) -> Result<(), AcmeError> {
         let sealed = self.sealer.seal(&place.about, plain);
         let sealed = sealed.map_err(|_closed| AcmeError::CutOff)?;
+        if sealed.len() > MOST_ON_SHELF {
+            let (what, found) = (place.what, sealed.len());
+            let why =
+                format!("the {what} has {found} bytes, gateways share {MOST_ON_SHELF} at most");
+            return Err(AcmeError::Useless(why));
+        }
         let put = self.shelf.put(place.key, sealed, life);
         put.await.map_err(AcmeError::Store)
     }

@@ -8,7 +8,7 @@ use super::super::round::Look;
 use super::{QUESTION, Scene};
 use crate::auth::web;
 use crate::auth::words::chain;
-use crate::telemetry::spans::{carrying, taken};
+use crate::telemetry::spans::{Untaken, carrying, taken};
 
 /// One look where there is a `[tracing]`.
 pub(super) fn look(scene: &Scene) -> Option<Look<'_>> {
@@ -17,9 +17,9 @@ pub(super) fn look(scene: &Scene) -> Option<Look<'_>> {
     Some(Look::new("collector.answers", about.clone(), async move {
         let posted = web::send(&tracing.otlp, carrying(Bytes::new()));
         let outcome = match timeout(QUESTION, posted).await {
-            Ok(Ok(answer)) => taken(&answer).map_err(|untaken| untaken.why),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_elapsed) => Err(format!("no answer within {QUESTION:?}")),
+            Ok(Ok(answer)) => taken(&answer),
+            Ok(Err(error)) => Err(Untaken::for_now(chain(&error))),
+            Err(_elapsed) => Err(Untaken::for_now(format!("no answer within {QUESTION:?}"))),
         };
         vec![answers(&about, outcome.map(drop))]
     }))
