@@ -310,19 +310,21 @@ def test_limits_of_the_head_over_http2(front, case):
 # ---- 141, 142, 143: memory ----
 
 
-def test_141_400_idle_tls_connections_are_small_and_are_reaped(front):
+def test_141_hundreds_of_idle_tls_connections_are_small_and_are_reaped(front):
     context = front.gate.tls()
     with RawClient(front.gate.ports["https"], tls=context):
         pass
     front.probe()
     before, files = front.gate.rss_kib(), front.gate.open_files()
-    clients = []
+    clients, began = [], time.monotonic()
     try:
-        for _ in range(400):
+        # The first are reaped after 4 s: a slow machine opens fewer in time.
+        while len(clients) < 400 and time.monotonic() - began < 2.5:
             clients.append(RawClient(front.gate.ports["https"], tls=context))
-        each = (front.gate.rss_kib() - before) / 400
-        assert each < 100, f"{each:.0f} KiB for an idle TLS connection"
-        assert front.gate.open_files() >= files + 390
+        opened, room = len(clients), front.gate.rss_kib() - before
+        assert front.gate.open_files() >= files + opened * 0.97
+        assert opened >= 100, f"{opened} connections in 2.5 s"
+        assert room / opened < 100, f"{room / opened:.0f} KiB for an idle TLS connection"
         wait_for(lambda: front.gate.open_files() < files + 20, 9, "idle connections to be reaped", every=0.3)
     finally:
         for client in clients:
