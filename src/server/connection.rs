@@ -1,26 +1,20 @@
 //! One client connection: PROXY protocol, TLS, then HTTP/1.1 or HTTP/2 until its end.
 
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bytes::BytesMut;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::kept::Kept;
 use super::socket::{Secured, Socket};
 use super::tunnel::{self, Rest};
 use super::worker::Worker;
@@ -29,12 +23,9 @@ use crate::auth::PeerCertificate;
 use crate::clock;
 use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
-use crate::pipeline::serve::{Brought, PassInterim, Visitor, serve as answer};
-use crate::pipeline::socket::Becomes;
-use crate::policy::websocket::Opening;
+use crate::pipeline::serve::Visitor;
 use crate::telemetry::Refused;
 use crate::tls::Challenges;
-use crate::upstream::incoming::ClientBody;
 
 /// Serves a connection to its end, or until it has become a WebSocket: then gives what is left.
 pub(super) async fn serve(
@@ -164,102 +155,20 @@ async fn looked_at(
 
 async fn http1<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer) -> Option<Rest>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static,
 {
     let settings = &gate.settings.server;
     let limits = framing::Limits::from(&settings.limits);
-    let mut builder = http1::Builder::new();
-    framing::configure(&mut builder, &limits);
-    let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
+    let timeouts = framing::Timeouts::from(&settings.timeouts);
     let visitor = Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer);
-    let becomes = Mutex::new(None);
-    let service = service_fn(async |request: Request<Incoming>| {
-        let mut answer = one(&guard, &visitor, request, &becomes).await;
-        if worker.drain.has_begun() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // So the client asks elsewhere next, and none of its requests meets a closed connection.
-            let last = HeaderValue::from_static("close");
-            answer.headers_mut().insert(CONNECTION, last);
-        }
-        Ok::<_, Infallible>(answer)
-    });
-    let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
-    let mut idle_ends = pin!(worker.drain.idle_ends());
-    let (mut watching, mut told) = (false, false);
-    let served = poll_fn(|cx| {
-        // The drain is asked once, to be woken by it, and again only when it has come so far: its
-        // lock is not taken each time that the connection is woken.
-        if !told && (!watching || worker.drain.is_idle_over()) {
-            watching = true;
-            if idle_ends.as_mut().poll(cx).is_ready() {
-                told = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-        connection.as_mut().poll(cx)
-    });
-    if let Err(error) = served.await {
-        tracing::trace!(%error, "a connection ended");
-        return None;
-    }
-    let became = becomes.lock().ok().and_then(|mut slot| slot.take());
-    let (upgrade, becomes) = became?;
-    let upgraded = upgrade.await.map(Upgraded::downcast::<framing::Framed<IO>>);
-    let Ok(Ok(upgraded)) = upgraded else {
-        tracing::error!("a connection did not become a tunnel");
-        return None;
-    };
-    let (client, unread) = upgraded.io.into_inner().into_parts();
-    let mut early = BytesMut::from(upgraded.read_buf);
-    early.unsplit(unread);
+    let served = super::http1::serve(&visitor, &worker.drain, stream, (limits, timeouts)).await;
+    let (client, early, becomes) = served?;
     Some(tunnel::go_on(
         *becomes,
         client,
         early.freeze(),
         &worker.sockets,
     ))
-}
-
-/// What a connection becomes after a 101, and how hyper gives it back.
-type Became = Mutex<Option<(OnUpgrade, Box<Becomes>)>>;
-
-/// Answers one request of a guarded connection.
-async fn one(
-    guard: &framing::GuardHandle,
-    visitor: &Visitor,
-    request: Request<Incoming>,
-    became: &Became,
-) -> Response<Kept<Option<framing::Exchange>>> {
-    let (exchange, violation) = match guard.next_request() {
-        Ok(exchange) => (Some(exchange), None),
-        Err(denial) => (None, Some(denial)),
-    };
-    // RFC 9110 §15.2: a client of HTTP/1.0 is sent no interim answers.
-    let takes_interim = exchange
-        .as_ref()
-        .filter(|_| request.version() == Version::HTTP_11);
-    let pass = |status, headers: &http::HeaderMap| {
-        if let Some(exchange) = takes_interim {
-            let _too_late = !exchange.interim().send(status, headers);
-        }
-    };
-    let interim: Option<PassInterim<'_>> = takes_interim.is_some().then_some(&pass);
-    let (mut head, body) = request.into_parts();
-    let upgrade = head.extensions.remove::<OnUpgrade>();
-    let brought = Brought {
-        head,
-        body: ClientBody::Http1(body),
-        opening: Opening::Upgrade,
-    };
-    let (answer, becomes) = answer(visitor, brought, violation, interim).await;
-    if let (Some(upgrade), Some(becomes)) = (upgrade, becomes)
-        && let Ok(mut slot) = became.lock()
-    {
-        *slot = Some((upgrade, becomes));
-    }
-    if let Some(exchange) = &exchange {
-        exchange.answering(answer.status());
-    }
-    answer.map(|body| Kept::new(body, exchange))
 }
 
 async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {

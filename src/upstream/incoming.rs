@@ -3,6 +3,8 @@
 //! Nothing is read ahead: HTTP/1 reads when asked, and an HTTP/2 client gets back what it may send
 //! only when the app has taken what came before.
 
+use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +15,15 @@ use h2::RecvStream;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 /// The body of a client's request, not looked at yet.
 #[derive(Debug)]
 pub enum ClientBody {
     /// Over HTTP/1.
-    Http1(Incoming),
+    Http1(Http1Body),
     /// Over HTTP/2.
     Http2(Http2Body),
-    /// None: what follows the request belongs to a WebSocket.
+    /// None. What follows the request is another one, or belongs to a WebSocket.
     None,
 }
 
@@ -30,11 +31,56 @@ pub enum ClientBody {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientBodyError {
     /// Over HTTP/1.
-    #[error(transparent)]
-    Http1(#[from] hyper::Error),
+    #[error("the client's connection")]
+    Http1(#[from] io::Error),
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] h2::Error),
+}
+
+/// A connection that a body comes from.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// The next piece; `None` at the end. What is wrong with the body's framing is a
+    /// [`Denial`](crate::policy::denial::Denial) in the error.
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
+}
+
+/// A body that comes on a connection of HTTP/1.
+#[derive(Debug)]
+pub struct Http1Body {
+    /// `None` when it is over.
+    source: Option<Arc<dyn Source>>,
+    /// Bytes still to come, where the client said how many.
+    left: Option<u64>,
+}
+
+impl Http1Body {
+    /// A body of so many bytes, or of chunks.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>, length: Option<u64>) -> Self {
+        Self {
+            source: Some(source),
+            left: length,
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(source) = &self.source else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(source.poll_frame(cx));
+        let data = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map(Bytes::len),
+            Some(Err(_)) | None => None,
+        };
+        if let (Some(left), Some(data)) = (&mut self.left, data) {
+            *left = left.saturating_sub(data as u64);
+        }
+        if data.is_none() || self.left == Some(0) {
+            self.source = None;
+        }
+        Poll::Ready(frame)
+    }
 }
 
 /// Tells whether a body has been asked for: its client waits for that (RFC 9110 §10.1.1).
@@ -128,7 +174,7 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http1(body) => body.poll_next(cx).map_err(Into::into),
             Self::Http2(body) => body.poll_next(cx).map_err(Into::into),
             Self::None => Poll::Ready(None),
         }
@@ -136,7 +182,7 @@ impl Body for ClientBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Http1(body) => body.source.is_none(),
             Self::Http2(body) => body.stream.is_end_stream(),
             Self::None => true,
         }
@@ -144,7 +190,9 @@ impl Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(body) => body.size_hint(),
+            Self::Http1(body) => body
+                .left
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::None => SizeHint::with_exact(0),
             Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
             Self::Http2(body) => body

@@ -2,6 +2,9 @@
 //!
 //! Data and size lines are handed on as they come; the trailers only when all of them are clean.
 
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::field::{Lines, split, without_cr};
 use super::scanner::Limits;
 use super::violation::Violation;
@@ -20,7 +23,7 @@ const MAX_DIGITS: u8 = 16;
 
 /// A chunked body that has not ended.
 #[derive(Clone, Debug)]
-pub(super) struct Chunked {
+pub struct Chunked {
     step: Step,
     extensions: usize,
 }
@@ -36,6 +39,17 @@ enum Step {
     Trailers { lines: Lines, count: usize },
 }
 
+/// What comes next of a body.
+#[derive(Debug)]
+pub enum Decoded {
+    /// Data.
+    Data(Bytes),
+    /// Nothing, until more bytes have come.
+    More,
+    /// Its end, with its trailers.
+    End(HeaderMap),
+}
+
 /// How far a look at the window came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -45,8 +59,16 @@ pub(super) struct Progress {
     pub(super) ended: bool,
 }
 
+impl Default for Chunked {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Chunked {
-    pub(super) fn new() -> Self {
+    /// One of which nothing has come.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             step: Step::size(),
             extensions: 0,
@@ -93,6 +115,43 @@ impl Chunked {
             clean,
             ended: false,
         })
+    }
+
+    /// Takes what comes next out of `bytes`: data as it is there, without what stands around it.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`]: the first rule that the body breaks.
+    pub fn decode(&mut self, bytes: &mut BytesMut, limits: &Limits) -> Result<Decoded, Violation> {
+        while let Some(&byte) = bytes.first() {
+            match &mut self.step {
+                Step::Data { left } => {
+                    let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                    let data = bytes.split_to(bytes.len().min(most)).freeze();
+                    *left -= data.len() as u64;
+                    if *left == 0 {
+                        self.step = Step::DataCr;
+                    }
+                    return Ok(Decoded::Data(data));
+                }
+                Step::Trailers { lines, count } => {
+                    if !trailers(lines, count, bytes, limits)? {
+                        return Ok(Decoded::More);
+                    }
+                    let section = bytes.split_to(lines.consumed()).freeze();
+                    return fields(&section).map(Decoded::End);
+                }
+                Step::Size { .. }
+                | Step::Extension { .. }
+                | Step::SizeLf { .. }
+                | Step::DataCr
+                | Step::DataLf => {
+                    self.control(byte)?;
+                    bytes.advance(1);
+                }
+            }
+        }
+        Ok(Decoded::More)
     }
 
     /// One byte of what stands around the data.
@@ -145,6 +204,22 @@ impl Step {
     const fn size() -> Self {
         Self::Size { digits: 0, size: 0 }
     }
+}
+
+/// The field lines of a trailer section that was found clean.
+fn fields(section: &[u8]) -> Result<HeaderMap, Violation> {
+    let (mut found, mut lines) = (HeaderMap::new(), Lines::default());
+    while let Some(line) = lines.next(section) {
+        let line = without_cr(line)?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = split(line)?;
+        let name = HeaderName::from_bytes(name).or(Err(Violation::NameByte))?;
+        let value = HeaderValue::from_bytes(value.trim_ascii()).or(Err(Violation::Control))?;
+        found.append(name, value);
+    }
+    Ok(found)
 }
 
 fn add_digit(digits: u8, size: u64, byte: u8) -> Option<u64> {

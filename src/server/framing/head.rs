@@ -4,11 +4,14 @@
 //! refused here, so it never matters how the next one would have read it.
 
 use std::mem;
+use std::ops::Range;
 
+use bytes::Bytes;
 use http::{Uri, Version};
 use memchr::memchr;
 
 use super::field::{Lines, alphanumerics_and, among, is_token, split, without_cr};
+use super::request;
 use super::scanner::Limits;
 use super::violation::Violation;
 
@@ -17,7 +20,7 @@ const MAX_LENGTH: u64 = i64::MAX as u64;
 
 /// What stands behind a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// So many bytes.
     Length(u64),
     /// Chunks.
@@ -26,25 +29,41 @@ pub(super) enum Framing {
 
 /// A head that was found clean.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CleanHead {
+pub struct CleanHead {
     /// Bytes of it, an empty line before it and the one behind it included.
-    pub(super) len: usize,
+    pub len: usize,
     /// What follows.
-    pub(super) framing: Framing,
+    pub framing: Framing,
     /// Whether it asks for a WebSocket.
-    pub(super) upgrade: bool,
+    pub upgrade: bool,
+    /// Whether the connection may carry another request (RFC 9112 §9.3).
+    pub persists: bool,
+    /// Whether its client waits for `100 Continue` (RFC 9110 §10.1.1).
+    pub expects: bool,
+    /// Whether it has an `Expect` of any kind: without an answer to that nobody can tell whether what
+    /// follows is its body.
+    pub wavers: bool,
     /// Where its Upgrade lines begin.
     pub(super) upgrade_lines: Vec<usize>,
 }
 
 /// A head that has not ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Head {
+pub struct Head {
     lines: Lines,
     stage: Stage,
-    fields: usize,
+    spans: Spans,
     upgrade_lines: Vec<usize>,
     facts: Facts,
+}
+
+/// Where the parts of a head stand, counted from its first byte.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spans {
+    pub(super) method: Range<usize>,
+    pub(super) target: Range<usize>,
+    /// Name and value of each field line, the value without blanks around it.
+    pub(super) fields: Vec<(Range<usize>, Range<usize>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,12 +83,22 @@ struct Facts {
     length: Option<u64>,
     chunked: bool,
     websocket: bool,
+    /// `Connection: close`, and `Connection: keep-alive`.
+    close: bool,
+    keep_alive: bool,
+    /// `Expect: 100-continue`, and any `Expect`.
+    expects: bool,
+    wavers: bool,
 }
 
 impl Head {
     /// Judges what is new in `window`, which begins with the head's first byte and holds all that
     /// has come since. `None`: the head has not ended.
-    pub(super) fn advance(
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`]: the first rule that it breaks.
+    pub fn advance(
         &mut self,
         window: &[u8],
         limits: &Limits,
@@ -95,6 +124,23 @@ impl Head {
             Stage::Fields if window.len() > limits.headers => Err(Violation::HeadTooLarge),
             Stage::Start | Stage::RequestLine | Stage::Fields => Ok(None),
         }
+    }
+
+    /// The request of the head that has just ended, out of its bytes; and begins anew, for the next.
+    ///
+    /// An Upgrade to something other than a WebSocket is disregarded (RFC 9110 §7.8).
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] for what the types of a request cannot hold.
+    pub fn take(&mut self, clean: &CleanHead, head: &Bytes) -> Result<http::request::Parts, Violation> {
+        let version = self.facts.version;
+        let taken = request::take(&self.spans, (version, clean.upgrade), head);
+        self.lines = Lines::default();
+        self.stage = Stage::default();
+        self.spans.fields.clear();
+        self.facts = Facts::default();
+        taken
     }
 
     /// Takes the empty line that may stand before a request, and refuses what is no request by its
@@ -127,7 +173,12 @@ impl Head {
             return Err(Violation::RequestLineTooLong);
         }
         self.within(limits)?;
-        self.facts.version = judge_request_line(stripped?)?;
+        let start = self.lines.consumed().saturating_sub(line.len() + 1);
+        let (version, method, target) = judge_request_line(stripped?)?;
+        self.facts.version = version;
+        self.spans.method = start..start + method;
+        let begin = start + method + 1;
+        self.spans.target = begin..begin + target;
         self.stage = Stage::Fields;
         Ok(())
     }
@@ -140,11 +191,15 @@ impl Head {
         if line.is_empty() {
             return Ok(true);
         }
-        self.fields += 1;
-        if self.fields > limits.header_count {
+        if self.spans.fields.len() >= limits.header_count {
             return Err(Violation::TooManyFields);
         }
         let (name, value) = split(line)?;
+        let begin = start + name.len() + 1;
+        let leading = blanks(value.iter());
+        let trailing = blanks(value.iter().skip(leading).rev());
+        let trimmed = begin + leading..begin + value.len() - trailing;
+        self.spans.fields.push((start..start + name.len(), trimmed));
         if name.eq_ignore_ascii_case(b"upgrade") {
             self.upgrade_lines.push(start);
         }
@@ -180,10 +235,14 @@ impl Head {
         if upgrade && framing != Framing::Length(0) {
             return Err(Violation::UpgradeWithBody);
         }
+        let is_11 = facts.version == Version::HTTP_11;
         Ok(CleanHead {
             len: self.lines.consumed(),
             framing,
             upgrade,
+            persists: !facts.close && (is_11 || facts.keep_alive),
+            expects: is_11 && facts.expects,
+            wavers: facts.wavers,
             upgrade_lines: mem::take(&mut self.upgrade_lines),
         })
     }
@@ -197,6 +256,16 @@ impl Facts {
                     return Err(Violation::HostTwice);
                 }
                 self.host = true;
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.wavers = true;
+                self.expects |= value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.websocket |= names_websocket(value);
@@ -229,6 +298,10 @@ fn without_leading_blanks(value: &[u8]) -> &[u8] {
     value.get(blanks..).unwrap_or_default()
 }
 
+fn blanks<'v>(bytes: impl Iterator<Item = &'v u8>) -> usize {
+    bytes.take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+}
+
 fn content_length(digits: &[u8]) -> Result<u64, Violation> {
     if digits.is_empty() {
         return Err(Violation::LengthInvalid);
@@ -257,8 +330,8 @@ fn names_websocket(value: &[u8]) -> bool {
     })
 }
 
-/// The version of a request line (without CRLF).
-fn judge_request_line(line: &[u8]) -> Result<Version, Violation> {
+/// The version of a request line (without CRLF), and the lengths of its method and target.
+fn judge_request_line(line: &[u8]) -> Result<(Version, usize, usize), Violation> {
     if memchr(b'\r', line).is_some() {
         return Err(Violation::BareCr);
     }
@@ -277,7 +350,7 @@ fn judge_request_line(line: &[u8]) -> Result<Version, Violation> {
         _ => return Err(Violation::RequestLine),
     };
     judge_target(method, target)?;
-    Ok(version)
+    Ok((version, method.len(), target.len()))
 }
 
 fn split_at_blank(line: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -19,11 +19,14 @@ mod field;
 mod handle;
 mod head;
 mod io;
+mod request;
 mod scanner;
 mod violation;
 
 pub use configure::configure;
+pub use chunked::{Chunked, Decoded};
 pub use handle::{Exchange, GuardHandle, Interim, MAX_INTERIM};
+pub use head::{CleanHead, Framing, Head};
 pub use io::{Framed, Guarded, Timeouts, guard};
 pub use scanner::{Limits, Scan, Scanner, Stop};
 pub use violation::Violation;

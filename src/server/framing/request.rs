@@ -1,0 +1,49 @@
+//! Makes a request of a head that was found clean: no byte is read a second time to find it.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+
+use super::head::Spans;
+use super::violation::Violation;
+
+/// The request whose parts stand at `spans` of `head`. Its values are slices of it.
+pub(super) fn take(
+    spans: &Spans,
+    (version, upgrade): (Version, bool),
+    head: &Bytes,
+) -> Result<request::Parts, Violation> {
+    let mut fields = HeaderMap::with_capacity(spans.fields.len() + ROOM);
+    for (name, value) in &spans.fields {
+        let name = HeaderName::from_bytes(at(head, name)).or(Err(Violation::NameByte))?;
+        if name == UPGRADE && !upgrade {
+            continue;
+        }
+        let value = part(head, value).ok_or(Violation::Control)?;
+        let value = HeaderValue::from_maybe_shared(value).or(Err(Violation::Control))?;
+        fields.append(name, value);
+    }
+    let method = Method::from_bytes(at(head, &spans.method)).or(Err(Violation::RequestLine))?;
+    let target = part(head, &spans.target).ok_or(Violation::TargetForm)?;
+    let target = Uri::from_maybe_shared(target).or(Err(Violation::TargetForm))?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = method;
+    parts.uri = target;
+    parts.version = version;
+    parts.headers = fields;
+    Ok(parts)
+}
+
+/// Lines that the gateway itself puts in.
+const ROOM: usize = 12;
+
+fn at<'h>(head: &'h Bytes, span: &Range<usize>) -> &'h [u8] {
+    head.get(span.clone()).unwrap_or_default()
+}
+
+fn part(head: &Bytes, span: &Range<usize>) -> Option<Bytes> {
+    head.get(span.clone())
+        .map(|part| head.slice_ref(part))
+}

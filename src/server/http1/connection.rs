@@ -1,0 +1,245 @@
+//! One connection of HTTP/1, in the order of things: a head, its answer, the next one.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, StatusCode, Version, request};
+
+use super::answer::Answer;
+use super::head::{self, Asked};
+use super::held::{Held, Stream};
+use super::interim::Interim;
+use super::wire::{Came, Wire};
+use crate::pipeline::body::Body;
+use crate::pipeline::serve::{Brought, PassInterim, Visitor, serve as answer};
+use crate::pipeline::socket::Becomes;
+use crate::policy::denial::Denial;
+use crate::policy::websocket::Opening;
+use crate::server::drain::Drain;
+use crate::server::framing::{CleanHead, Framing, Limits, Timeouts};
+use crate::upstream::incoming::ClientBody;
+
+/// Bytes of a body that nobody asked for and that are read so that the next request can be.
+const MOST_UNREAD: usize = 64 * 1024;
+
+/// Serves requests until the connection ends, or has become a WebSocket: then gives the stream, what
+/// was read of it already, and what it becomes.
+pub(in super::super) async fn serve<IO: Stream>(
+    visitor: &Visitor,
+    drain: &Drain,
+    stream: IO,
+    (limits, timeouts): (Limits, Timeouts),
+) -> Option<(IO, bytes::BytesMut, Box<Becomes>)> {
+    let mut connection = Connection {
+        visitor,
+        drain,
+        held: Held::Own(Box::new(Wire::new(stream, limits, timeouts))),
+    };
+    let mut idle_ends = pin!(drain.idle_ends());
+    let (mut watching, mut told) = (false, false);
+    loop {
+        let came = poll_fn(|cx| {
+            // The drain is asked once, to be woken by it, and again only when it has come so far: its
+            // lock is not taken each time that the connection is woken.
+            if !told && (!watching || drain.is_idle_over()) {
+                watching = true;
+                told = idle_ends.as_mut().poll(cx).is_ready();
+            }
+            let came = connection.held.with(|wire| {
+                let came = wire.poll_head(cx);
+                let is_idle = came.is_pending() && !wire.head_begun();
+                if told && is_idle { Poll::Ready(Came::Nothing) } else { came }
+            });
+            came.unwrap_or(Poll::Ready(Came::Nothing))
+        });
+        let goes_on = match came.await {
+            Came::Nothing => Next::Close,
+            Came::Refused(denial) => connection.refuse(denial).await,
+            Came::Request(parts, clean) => connection.request(parts, &clean).await,
+        };
+        match goes_on {
+            Next::Request => {}
+            Next::Close => {
+                connection.close().await;
+                return None;
+            }
+            Next::Broken => return None,
+            Next::Tunnel(becomes) => {
+                let (io, read) = connection.held.into_inner()?.into_parts();
+                return Some((io, read, becomes));
+            }
+        }
+    }
+}
+
+/// What comes after a request.
+enum Next {
+    /// Another one.
+    Request,
+    /// The end, when all is written.
+    Close,
+    /// The end at once.
+    Broken,
+    /// A WebSocket.
+    Tunnel(Box<Becomes>),
+}
+
+struct Connection<'c, IO> {
+    visitor: &'c Visitor,
+    drain: &'c Drain,
+    held: Held<IO>,
+}
+
+impl<IO: Stream> Connection<'_, IO> {
+    /// Answers what was no request.
+    async fn refuse(&mut self, denial: Denial) -> Next {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        // The log has a host for every request.
+        let nobody = HeaderValue::from_static("refused.invalid");
+        parts.headers.insert(HOST, nobody);
+        let asked = Asked::of(&parts.method, Version::HTTP_11);
+        let brought = Brought {
+            head: parts,
+            body: ClientBody::None,
+            opening: Opening::Upgrade,
+        };
+        let (answer, _no_socket) = answer(self.visitor, brought, Some(denial), None).await;
+        match self.write(asked, answer, true).await {
+            Some(_last) => Next::Close,
+            None => Next::Broken,
+        }
+    }
+
+    async fn request(&mut self, parts: request::Parts, clean: &CleanHead) -> Next {
+        let asked = Asked::of(&parts.method, parts.version);
+        let body = match clean.framing {
+            Framing::Length(0) => None,
+            Framing::Length(length) => self.held.lend(Some(length)),
+            Framing::Chunked => self.held.lend(None),
+        };
+        let brought = Brought {
+            head: parts,
+            body: body.map_or(ClientBody::None, ClientBody::Http1),
+            opening: Opening::Upgrade,
+        };
+        let Some((answer, becomes)) = self.serve(brought).await else {
+            return Next::Broken;
+        };
+        let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let last = !switches && (!clean.persists || self.drain.has_begun());
+        let Some(last) = self.write(asked, answer, last).await else {
+            return Next::Broken;
+        };
+        if switches {
+            return becomes.map_or(Next::Broken, Next::Tunnel);
+        }
+        let unread = self.held.with(|wire| !wire.body_is_over()) != Some(false);
+        if last || (unread && (clean.wavers || !self.skip_body().await)) {
+            return Next::Close;
+        }
+        self.held.take_back();
+        let rests = self.held.with(|wire| {
+            wire.answers(false);
+            wire.rest();
+        });
+        rests.map_or(Next::Broken, |()| Next::Request)
+    }
+
+    /// Has a request served, and writes interim answers meanwhile. `None`: the client is gone.
+    async fn serve(&mut self, brought: Brought) -> Option<(Response<Body>, Option<Box<Becomes>>)> {
+        let interim = Interim::default();
+        let pass = |status, headers: &http::HeaderMap| interim.pass(status, headers);
+        // RFC 9110 §15.2: a client of HTTP/1.0 is sent no interim answers.
+        let takes_interim = brought.head.version == Version::HTTP_11;
+        let passed: Option<PassInterim<'_>> = takes_interim.then_some(&pass);
+        let mut served = pin!(answer(self.visitor, brought, None, passed));
+        let held = &mut self.held;
+        poll_fn(|cx| {
+            let served = served.as_mut().poll(cx);
+            let waiting = interim.take();
+            if let Poll::Ready(served) = served {
+                if let Some(waiting) = waiting {
+                    held.with(|wire| wire.lines().extend_from_slice(&waiting));
+                }
+                return Poll::Ready(Some(served));
+            }
+            let goes_on = held.with(|wire| {
+                if let Some(waiting) = waiting {
+                    wire.lines().extend_from_slice(&waiting);
+                }
+                let is_written = wire.is_written() || {
+                    let sent = wire.poll_sent(cx);
+                    !matches!(sent, Poll::Ready(Err(_)))
+                };
+                is_written && wire.poll_gone(cx).is_pending()
+            });
+            if goes_on == Some(true) {
+                Poll::Pending
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await
+    }
+
+    /// Writes an answer. Whether the connection ends with it; `None` where it cannot be written.
+    async fn write(
+        &mut self,
+        asked: Asked,
+        answer: Response<Body>,
+        mut last: bool,
+    ) -> Option<bool> {
+        use http_body::Body as _;
+        let (parts, body) = answer.into_parts();
+        let framing = self.held.with(|wire| {
+            wire.answers(true);
+            let head = (parts.status, &parts.headers);
+            head::last(wire.lines(), asked, head, &body.size_hint(), &mut last)
+        })?;
+        drop(parts);
+        let mut answer = Answer::new(body, framing);
+        let held = &mut self.held;
+        let written = poll_fn(|cx| answer.poll(held, cx)).await;
+        if let Err(error) = written {
+            tracing::trace!(%error, "an answer was not written to its end");
+            return None;
+        }
+        Some(last)
+    }
+
+    /// Throws away what is there of a body that nobody asked for. Whether that is all of it.
+    async fn skip_body(&mut self) -> bool {
+        let mut left = MOST_UNREAD;
+        let held = &mut self.held;
+        poll_fn(|cx| {
+            let over = held.with(|wire| {
+                while !wire.body_is_over() {
+                    match wire.poll_body(cx) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            let size = frame.data_ref().map_or(0, bytes::Bytes::len);
+                            match left.checked_sub(size) {
+                                Some(rest) => left = rest,
+                                None => return false,
+                            }
+                        }
+                        Poll::Ready(None) => {}
+                        Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+                    }
+                }
+                true
+            });
+            Poll::Ready(over == Some(true))
+        })
+        .await
+    }
+
+    async fn close(&mut self) {
+        let held = &mut self.held;
+        let closed = poll_fn(|cx| held.with(|wire| wire.poll_closed(cx)).unwrap_or(Poll::Ready(Ok(()))));
+        if let Err(error) = closed.await {
+            tracing::trace!(%error, "a connection ended");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP/1 towards clients (RFC 9112): each head is read once, by the rules of `framing`, and an answer
+//! goes out with its body in one write.
+//!
+//! [`Wire`](wire::Wire) is a connection's bytes both ways, [`head`] what an answer's head says,
+//! [`answer`] how an answer is written, and [`connection`] the order of things.
+
+mod answer;
+mod connection;
+mod head;
+mod held;
+mod interim;
+mod wire;
+
+pub(super) use connection::serve;

@@ -1,0 +1,273 @@
+//! The bytes of one connection, both ways: heads and bodies as they come, what is to be written, and
+//! the waits that end it.
+
+mod out;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use http::request;
+use http_body::Frame;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+use self::out::Out;
+use crate::clock::Deadline;
+use crate::policy::denial::Denial;
+use crate::server::framing::{
+    Chunked, CleanHead, Decoded, Framing, Head, Limits, Timeouts, Violation,
+};
+
+/// Room for a first read; most heads fit.
+const ROOM: usize = 4096;
+/// Most room for a read of a body.
+const MOST_ROOM: usize = 64 * 1024;
+/// Without a reason to keep it, a larger buffer is given back when nothing is under way.
+const KEPT: usize = 8192;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Wire<IO> {
+    io: IO,
+    /// What has come and was not taken.
+    read: BytesMut,
+    room: usize,
+    limits: Limits,
+    timeouts: Timeouts,
+    head: Head,
+    stage: Stage,
+    wait: Deadline,
+    body: Body,
+    /// Whether the client waits for `100 Continue`.
+    expects: bool,
+    out: Out,
+    end: out::End,
+}
+
+/// What is waited for between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The first byte of a head.
+    Quiet,
+    /// The rest of it.
+    Begun,
+}
+
+/// What is to come of the body of the request under way.
+#[derive(Debug)]
+enum Body {
+    /// Nothing.
+    Over,
+    Length(u64),
+    Chunked(Chunked),
+    /// It is not well formed.
+    Broken(Denial),
+    /// Nothing more is read.
+    Refused,
+}
+
+/// What came of waiting for a head.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// A request.
+    Request(request::Parts, CleanHead),
+    /// What is none, and is to be answered so; nothing is read after it.
+    Refused(Denial),
+    /// The end.
+    Nothing,
+}
+
+impl<IO> Wire<IO> {
+    /// A connection on which nothing has come. The time for its first head starts.
+    pub(super) fn new(io: IO, limits: Limits, timeouts: Timeouts) -> Self {
+        let mut wait = Deadline::default();
+        wait.start(timeouts.request_headers);
+        Self {
+            io,
+            read: BytesMut::new(),
+            room: ROOM,
+            limits,
+            timeouts,
+            head: Head::default(),
+            stage: Stage::Begun,
+            wait,
+            body: Body::Over,
+            expects: false,
+            out: Out::default(),
+            end: out::End::default(),
+        }
+    }
+
+    /// An answer is over, and the time to the next request's first byte starts.
+    pub(super) fn rest(&mut self) {
+        self.stage = Stage::Quiet;
+        self.wait.start(self.timeouts.keep_alive);
+        self.expects = false;
+        self.room = ROOM;
+        if self.read.is_empty() && self.read.capacity() > KEPT {
+            self.read = BytesMut::new();
+        }
+    }
+
+    /// Whether a byte of a head has come; an empty line alone is none.
+    pub(super) fn head_begun(&self) -> bool {
+        !matches!(self.read.as_ref(), b"" | b"\r" | b"\r\n")
+    }
+
+    /// Whether all of the request's body has been taken.
+    pub(super) fn body_is_over(&self) -> bool {
+        matches!(self.body, Body::Over)
+    }
+
+    /// The stream, and what was read of it and not taken.
+    pub(super) fn into_parts(self) -> (IO, BytesMut) {
+        (self.io, self.read)
+    }
+
+    /// Takes a head that has come whole.
+    fn take_head(&mut self) -> Result<Option<Came>, Violation> {
+        if self.read.is_empty() {
+            return Ok(None);
+        }
+        let Some(clean) = self.head.advance(&self.read, &self.limits)? else {
+            return Ok(None);
+        };
+        let bytes = self.read.split_to(clean.len).freeze();
+        let parts = self.head.take(&clean, &bytes)?;
+        self.body = match clean.framing {
+            Framing::Length(0) => Body::Over,
+            Framing::Length(length) => Body::Length(length),
+            Framing::Chunked => Body::Chunked(Chunked::new()),
+        };
+        self.expects = clean.expects;
+        self.wait.clear();
+        Ok(Some(Came::Request(parts, clean)))
+    }
+
+    fn refuse(&mut self, violation: Violation) -> Came {
+        self.wait.clear();
+        self.body = Body::Refused;
+        Came::Refused(violation.denial())
+    }
+
+    /// The next piece of the body, where it has come.
+    fn take_body(&mut self) -> Result<Option<Option<Frame<bytes::Bytes>>>, Denial> {
+        match &mut self.body {
+            Body::Over | Body::Refused => Ok(Some(None)),
+            Body::Broken(denial) => Err(denial.clone()),
+            Body::Length(_) if self.read.is_empty() => Ok(None),
+            Body::Length(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                let data = self.read.split_to(self.read.len().min(most)).freeze();
+                *left -= data.len() as u64;
+                if *left == 0 {
+                    self.body = Body::Over;
+                }
+                Ok(Some(Some(Frame::data(data))))
+            }
+            Body::Chunked(chunked) => match chunked.decode(&mut self.read, &self.limits) {
+                Ok(Decoded::Data(data)) => Ok(Some(Some(Frame::data(data)))),
+                Ok(Decoded::More) => Ok(None),
+                Ok(Decoded::End(trailers)) => {
+                    self.body = Body::Over;
+                    let any = !trailers.is_empty();
+                    Ok(Some(any.then(|| Frame::trailers(trailers))))
+                }
+                Err(violation) => {
+                    let denial = violation.denial();
+                    self.body = Body::Broken(denial.clone());
+                    Err(denial)
+                }
+            },
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Wire<IO> {
+    /// Reads what has come; zero at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.capacity() - self.read.len() < ROOM / 2 {
+            self.read.reserve(self.room);
+        }
+        let count = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read))?;
+        if self.read.len() == self.read.capacity() {
+            self.room = (self.room * 2).min(MOST_ROOM);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Waits for a head. Where it does not come in time, what had begun is answered, and what had not
+    /// is just closed.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
+        loop {
+            match self.take_head() {
+                Ok(Some(came)) => return Poll::Ready(came),
+                Ok(None) => {}
+                Err(violation) => return Poll::Ready(self.refuse(violation)),
+            }
+            if self.stage == Stage::Quiet && self.head_begun() {
+                self.stage = Stage::Begun;
+                self.wait.start(self.timeouts.request_headers);
+            }
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Came::Nothing),
+                Poll::Pending => {
+                    ready!(self.wait.poll(cx));
+                    return Poll::Ready(if self.head_begun() {
+                        self.refuse(Violation::HeadTimeout)
+                    } else {
+                        Came::Nothing
+                    });
+                }
+            }
+        }
+    }
+
+    /// Ready when the client is gone while its answer is worked on. One that sent the next request
+    /// already is not looked at any further.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.body_is_over() || !self.read.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_fill(cx)) {
+            Ok(1..) => Poll::Pending,
+            Ok(0) | Err(_) => Poll::Ready(()),
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
+    /// The next piece of the request's body. Whoever asks is told to go on sending, where the client
+    /// waits for that.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<bytes::Bytes>>>> {
+        loop {
+            match self.take_body() {
+                Ok(Some(taken)) => return Poll::Ready(taken.map(Ok)),
+                Ok(None) => {}
+                Err(denial) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, denial);
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            if std::mem::take(&mut self.expects) && !self.out.answers {
+                self.out.queue(b"HTTP/1.1 100 Continue\r\n\r\n");
+                // What does not go now goes with what is written next.
+                let _failed_or_later = self.poll_sent(cx);
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(1..) => {}
+                Ok(0) => {
+                    let cut = io::ErrorKind::UnexpectedEof;
+                    return Poll::Ready(Some(Err(cut.into())));
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
