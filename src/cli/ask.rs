@@ -11,7 +11,7 @@ use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
 use crate::policy::denial::Denial;
 use crate::policy::host::parse_authority;
-use crate::server::framing::{Limits, Scanner, Stop};
+use crate::server::framing::{Head, Limits};
 
 /// A request, and the connection that it would come on.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ fn headers(
     Ok(headers)
 }
 
-/// What the guard of a connection says to the bytes of this head.
+/// What the reader of a connection says to the bytes of this head.
 fn violation(method: &Method, target: &str, headers: &HeaderMap, limits: Limits) -> Option<Denial> {
     let mut head = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
     for (name, value) in headers {
@@ -211,10 +211,8 @@ fn violation(method: &Method, target: &str, headers: &HeaderMap, limits: Limits)
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
-    match Scanner::new(limits).scan(&head).stop {
-        Stop::BadHead(violation) | Stop::BadBody(violation) => Some(violation.denial()),
-        Stop::More | Stop::Held => None,
-    }
+    let judged = Head::default().advance(&head, &limits);
+    judged.err().map(|violation| violation.denial())
 }
 
 /// Reads `Name: value`.

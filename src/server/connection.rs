@@ -5,10 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -174,21 +170,13 @@ where
 async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {
     let settings = &gate.settings.server;
     let limits = framing::Limits::from(&settings.limits);
-    let mut builder = http1::Builder::new();
-    framing::configure(&mut builder, &limits);
-    builder.keep_alive(false);
-    let (io, guard) = framing::guard(stream, limits, framing::Timeouts::from(&settings.timeouts));
+    let timeouts = framing::Timeouts::from(&settings.timeouts);
     let port = worker.https_port;
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answered = match guard.next_request() {
-            Ok(_) => match redirect::proof(&request, |host, token| gate.tls.proof(host, token)) {
-                Some(proof) => Ok(proof),
-                None => redirect::answer(&request, port, |host| gate.redirects_to(host)),
-            },
-            Err(denial) => redirect::refuse(denial.status()),
-        };
-        std::future::ready(answered)
+    let served = super::http1::once(stream, (limits, timeouts), |request| match request {
+        Ok(request) => redirect::proof(request, |host, token| gate.tls.proof(host, token))
+            .unwrap_or_else(|| redirect::answer(request, port, |host| gate.redirects_to(host))),
+        Err(denial) => redirect::refuse(denial.status()),
     });
     let limit = settings.timeouts.request_headers + settings.timeouts.response_body;
-    let _ended = tokio::time::timeout(limit, builder.serve_connection(io, service)).await;
+    let _ended = tokio::time::timeout(limit, served).await;
 }

@@ -1,12 +1,10 @@
 //! The plain http door: redirects to https, and answers a CA that looks whether a name leads here.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 
+use crate::pipeline::body::Body;
 use crate::policy::host::{Authority, parse_authority};
 
 /// Where a CA asks (RFC 8555 §8.3).
@@ -17,13 +15,12 @@ const MOST_TOKEN: usize = 256;
 /// 308 to the same address over https; 400 where there is no host to send the client to, 421 where
 /// the host is not one of the gateway's own, as `is_own` says: a redirect must not lead a client,
 /// or a cache before it, to where someone else's `Host` says.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of a service")]
 pub(super) fn answer<B>(
     request: &Request<B>,
     https_port: Option<u16>,
     is_own: impl FnOnce(&str) -> bool,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut answer = Response::new(Full::default());
+) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
     match location(request, https_port, is_own) {
         Ok(location) => {
             *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -34,17 +31,17 @@ pub(super) fn answer<B>(
     answer
         .headers_mut()
         .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    Ok(answer)
+    answer
 }
 
 /// The answer to a CA, where the request is its question and `proof` knows host and token.
 pub(super) fn proof<B>(
     request: &Request<B>,
     proof: impl FnOnce(&str, &str) -> Option<std::sync::Arc<str>>,
-) -> Option<Response<Full<Bytes>>> {
+) -> Option<Response<Body>> {
     let token = token(request)?;
     let proof = proof(sole_host(request)?.host(), token)?;
-    let mut answer = Response::new(Full::from(proof.as_bytes().to_vec()));
+    let mut answer = Response::new(Body::full(Bytes::copy_from_slice(proof.as_bytes())));
     let kind = HeaderValue::from_static("application/octet-stream");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     Some(answer)
@@ -70,11 +67,10 @@ fn sole_host<B>(request: &Request<B>) -> Option<Authority<'_>> {
 }
 
 /// The answer to bytes that are no clean request.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of a service")]
-pub(super) fn refuse(status: StatusCode) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut answer = Response::new(Full::default());
+pub(super) fn refuse(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
     *answer.status_mut() = status;
-    Ok(answer)
+    answer
 }
 
 /// The address to go to: the host that was asked for, never one from the path.

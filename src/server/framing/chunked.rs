@@ -1,12 +1,12 @@
-//! Judges a chunked body byte by byte, its data in one step (RFC 9112 §7.1).
+//! Reads a chunked body: what stands around the data byte by byte, data in one step (RFC 9112 §7.1).
 //!
-//! Data and size lines are handed on as they come; the trailers only when all of them are clean.
+//! Data is handed on as it comes; the trailers only when all of them are clean.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::bounds::Limits;
 use super::field::{Lines, split, without_cr};
-use super::scanner::Limits;
 use super::violation::Violation;
 
 /// Bytes of one chunk extension, from its `;` on.
@@ -50,15 +50,6 @@ pub enum Decoded {
     End(HeaderMap),
 }
 
-/// How far a look at the window came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
-    /// Bytes found clean.
-    pub(super) clean: usize,
-    /// Whether the body ends there.
-    pub(super) ended: bool,
-}
-
 impl Default for Chunked {
     fn default() -> Self {
         Self::new()
@@ -73,48 +64,6 @@ impl Chunked {
             step: Step::size(),
             extensions: 0,
         }
-    }
-
-    /// Judges `window`, which begins where the last look stopped.
-    pub(super) fn advance(
-        &mut self,
-        window: &[u8],
-        limits: &Limits,
-    ) -> Result<Progress, Violation> {
-        let mut clean = 0;
-        while let Some(rest) = window.get(clean..)
-            && let Some(&byte) = rest.first()
-        {
-            match &mut self.step {
-                Step::Data { left } => {
-                    let taken = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= taken as u64;
-                    clean += taken;
-                    if *left == 0 {
-                        self.step = Step::DataCr;
-                    }
-                }
-                Step::Trailers { lines, count } => {
-                    let ended = trailers(lines, count, rest, limits)?;
-                    if ended {
-                        clean += lines.consumed();
-                    }
-                    return Ok(Progress { clean, ended });
-                }
-                Step::Size { .. }
-                | Step::Extension { .. }
-                | Step::SizeLf { .. }
-                | Step::DataCr
-                | Step::DataLf => {
-                    self.control(byte)?;
-                    clean += 1;
-                }
-            }
-        }
-        Ok(Progress {
-            clean,
-            ended: false,
-        })
     }
 
     /// Takes what comes next out of `bytes`: data as it is there, without what stands around it.

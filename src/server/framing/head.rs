@@ -1,18 +1,17 @@
 //! Judges one request head, line by line, as it comes (RFC 9112 §3, §5, §6).
 //!
-//! Stricter than the parser behind it on purpose: what two parsers could read in two ways is
-//! refused here, so it never matters how the next one would have read it.
+//! Stricter than the standard on purpose: what two parsers could read in two ways is refused here, so
+//! it never matters how the next one would have read it.
 
-use std::mem;
 use std::ops::Range;
 
 use bytes::Bytes;
 use http::{Uri, Version};
 use memchr::memchr;
 
+use super::bounds::Limits;
 use super::field::{Lines, alphanumerics_and, among, is_token, split, without_cr};
 use super::request;
-use super::scanner::Limits;
 use super::violation::Violation;
 
 /// Content-Lengths above this overflow somewhere behind us.
@@ -43,8 +42,6 @@ pub struct CleanHead {
     /// Whether it has an `Expect` of any kind: without an answer to that nobody can tell whether what
     /// follows is its body.
     pub wavers: bool,
-    /// Where its Upgrade lines begin.
-    pub(super) upgrade_lines: Vec<usize>,
 }
 
 /// A head that has not ended.
@@ -53,7 +50,6 @@ pub struct Head {
     lines: Lines,
     stage: Stage,
     spans: Spans,
-    upgrade_lines: Vec<usize>,
     facts: Facts,
 }
 
@@ -133,7 +129,11 @@ impl Head {
     /// # Errors
     ///
     /// [`Violation`] for what the types of a request cannot hold.
-    pub fn take(&mut self, clean: &CleanHead, head: &Bytes) -> Result<http::request::Parts, Violation> {
+    pub fn take(
+        &mut self,
+        clean: &CleanHead,
+        head: &Bytes,
+    ) -> Result<http::request::Parts, Violation> {
         let version = self.facts.version;
         let taken = request::take(&self.spans, (version, clean.upgrade), head);
         self.lines = Lines::default();
@@ -200,9 +200,6 @@ impl Head {
         let trailing = blanks(value.iter().skip(leading).rev());
         let trimmed = begin + leading..begin + value.len() - trailing;
         self.spans.fields.push((start..start + name.len(), trimmed));
-        if name.eq_ignore_ascii_case(b"upgrade") {
-            self.upgrade_lines.push(start);
-        }
         self.facts.note(name, value)?;
         Ok(false)
     }
@@ -214,7 +211,7 @@ impl Head {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<CleanHead, Violation> {
+    fn finish(&self) -> Result<CleanHead, Violation> {
         let facts = &self.facts;
         if facts.chunked && facts.length.is_some() {
             return Err(Violation::BothLengths);
@@ -243,7 +240,6 @@ impl Head {
             persists: !facts.close && (is_11 || facts.keep_alive),
             expects: is_11 && facts.expects,
             wavers: facts.wavers,
-            upgrade_lines: mem::take(&mut self.upgrade_lines),
         })
     }
 }
@@ -299,7 +295,9 @@ fn without_leading_blanks(value: &[u8]) -> &[u8] {
 }
 
 fn blanks<'v>(bytes: impl Iterator<Item = &'v u8>) -> usize {
-    bytes.take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+    bytes
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count()
 }
 
 fn content_length(digits: &[u8]) -> Result<u64, Violation> {

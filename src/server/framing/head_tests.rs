@@ -40,7 +40,9 @@ fn a_plain_request_is_clean_to_its_last_byte() {
             len: head.len(),
             framing: Framing::Length(12),
             upgrade: false,
-            upgrade_lines: Vec::new(),
+            persists: true,
+            expects: false,
+            wavers: false,
         }))
     );
 }
@@ -430,4 +432,68 @@ fn limits_hold_to_the_byte() {
         judge("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nB: c\r\n\r\n"),
         Err(Violation::TooManyFields)
     );
+}
+
+fn request(head: &str) -> http::request::Parts {
+    let mut judge = Head::default();
+    let clean = judge.advance(head.as_bytes(), &LIMITS).unwrap().unwrap();
+    let bytes = Bytes::copy_from_slice(&head.as_bytes()[..clean.len]);
+    judge.take(&clean, &bytes).unwrap()
+}
+
+#[test]
+fn a_request_has_what_its_head_says_and_values_without_the_blanks_around_them() {
+    let parts = request(
+        "\r\nPUT /a%20b?c=d HTTP/1.0\r\nHost: a.test\r\nX-One: \t two  words \t\r\nx-one:\r\nX-Two:   \r\n\r\n",
+    );
+    assert_eq!(
+        (parts.method.as_str(), parts.version),
+        ("PUT", Version::HTTP_10)
+    );
+    assert_eq!(parts.uri, "/a%20b?c=d");
+    let values: Vec<_> = parts.headers.get_all("x-one").iter().collect();
+    assert_eq!(values, ["two  words", ""]);
+    assert_eq!(parts.headers["x-two"], "");
+    assert_eq!(parts.headers.len(), 4);
+}
+
+#[test]
+fn an_upgrade_to_something_other_than_a_websocket_is_disregarded() {
+    let asks = |lines: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n{lines}\r\n");
+        request(&head).headers.contains_key("upgrade")
+    };
+    assert!(asks("Upgrade: websocket\r\n"));
+    assert!(!asks("Upgrade: h2c\r\n"));
+    let old = "GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n";
+    assert!(!request(old).headers.contains_key("upgrade"));
+}
+
+#[test]
+fn a_connection_persists_as_its_version_and_its_options_say() {
+    let persists = |version: &str, lines: &str| {
+        let head = format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
+        judge(head.as_bytes()).unwrap().unwrap().persists
+    };
+    assert!(persists("1.1", ""));
+    assert!(!persists("1.1", "Connection: x, Close\r\n"));
+    assert!(!persists(
+        "1.1",
+        "Connection: keep-alive\r\nConnection: close\r\n"
+    ));
+    assert!(!persists("1.0", ""));
+    assert!(persists("1.0", "Connection: Keep-Alive\r\n"));
+    assert!(!persists("1.0", "Connection: keep-alive, close\r\n"));
+}
+
+#[test]
+fn only_a_client_that_says_so_waits_for_100_and_every_other_expectation_wavers() {
+    let expects = |version: &str, value: &str| {
+        let head = format!("GET / HTTP/{version}\r\nHost: a\r\nExpect: {value}\r\n\r\n");
+        let clean = judge(head.as_bytes()).unwrap().unwrap();
+        (clean.expects, clean.wavers)
+    };
+    assert_eq!(expects("1.1", "100-Continue"), (true, true));
+    assert_eq!(expects("1.0", "100-continue"), (false, true));
+    assert_eq!(expects("1.1", "100-continue, x"), (false, true));
 }

@@ -44,6 +44,5 @@ fn at<'h>(head: &'h Bytes, span: &Range<usize>) -> &'h [u8] {
 }
 
 fn part(head: &Bytes, span: &Range<usize>) -> Option<Bytes> {
-    head.get(span.clone())
-        .map(|part| head.slice_ref(part))
+    head.get(span.clone()).map(|part| head.slice_ref(part))
 }

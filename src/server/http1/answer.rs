@@ -59,7 +59,10 @@ impl Answer {
                 }
                 Poll::Pending => {
                     // A client that leaves while nothing is to be written is noticed here alone.
-                    if held.with(|wire| wire.poll_gone(cx)).is_none_or(|gone| gone.is_ready()) {
+                    if held
+                        .with(|wire| wire.poll_gone(cx))
+                        .is_none_or(|gone| gone.is_ready())
+                    {
                         return gone();
                     }
                     ready!(held.with(|wire| wire.poll_sent(cx)).unwrap_or_else(gone))?;

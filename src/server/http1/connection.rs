@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use http::header::HOST;
-use http::{HeaderValue, Request, Response, StatusCode, Version, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http_body::Body as _;
 
 use super::answer::Answer;
 use super::head::{self, Asked};
@@ -50,7 +51,11 @@ pub(in super::super) async fn serve<IO: Stream>(
             let came = connection.held.with(|wire| {
                 let came = wire.poll_head(cx);
                 let is_idle = came.is_pending() && !wire.head_begun();
-                if told && is_idle { Poll::Ready(Came::Nothing) } else { came }
+                if told && is_idle {
+                    Poll::Ready(Came::Nothing)
+                } else {
+                    came
+                }
             });
             came.unwrap_or(Poll::Ready(Came::Nothing))
         });
@@ -62,7 +67,7 @@ pub(in super::super) async fn serve<IO: Stream>(
         match goes_on {
             Next::Request => {}
             Next::Close => {
-                connection.close().await;
+                close(&mut connection.held).await;
                 return None;
             }
             Next::Broken => return None,
@@ -71,6 +76,33 @@ pub(in super::super) async fn serve<IO: Stream>(
                 return Some((io, read, becomes));
             }
         }
+    }
+}
+
+/// Answers the one request that a connection may bring, or what it brought in the place of one.
+pub(in super::super) async fn once<IO: Stream>(
+    stream: IO,
+    (limits, timeouts): (Limits, Timeouts),
+    answer: impl FnOnce(Result<&Request<()>, Denial>) -> Response<Body>,
+) {
+    let mut held = Held::Own(Box::new(Wire::new(stream, limits, timeouts)));
+    let came = poll_fn(|cx| {
+        let came = held.with(|wire| wire.poll_head(cx));
+        came.unwrap_or(Poll::Ready(Came::Nothing))
+    });
+    let (asked, answer) = match came.await {
+        Came::Nothing => return close(&mut held).await,
+        Came::Refused(denial) => {
+            let asked = Asked::of(&Method::GET, Version::HTTP_11);
+            (asked, answer(Err(denial)))
+        }
+        Came::Request(parts, _clean) => {
+            let asked = Asked::of(&parts.method, parts.version);
+            (asked, answer(Ok(&Request::from_parts(parts, ()))))
+        }
+    };
+    if write(&mut held, asked, answer, true).await.is_some() {
+        close(&mut held).await;
     }
 }
 
@@ -106,7 +138,7 @@ impl<IO: Stream> Connection<'_, IO> {
             opening: Opening::Upgrade,
         };
         let (answer, _no_socket) = answer(self.visitor, brought, Some(denial), None).await;
-        match self.write(asked, answer, true).await {
+        match write(&mut self.held, asked, answer, true).await {
             Some(_last) => Next::Close,
             None => Next::Broken,
         }
@@ -129,7 +161,7 @@ impl<IO: Stream> Connection<'_, IO> {
         };
         let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let last = !switches && (!clean.persists || self.drain.has_begun());
-        let Some(last) = self.write(asked, answer, last).await else {
+        let Some(last) = write(&mut self.held, asked, answer, last).await else {
             return Next::Broken;
         };
         if switches {
@@ -184,31 +216,6 @@ impl<IO: Stream> Connection<'_, IO> {
         .await
     }
 
-    /// Writes an answer. Whether the connection ends with it; `None` where it cannot be written.
-    async fn write(
-        &mut self,
-        asked: Asked,
-        answer: Response<Body>,
-        mut last: bool,
-    ) -> Option<bool> {
-        use http_body::Body as _;
-        let (parts, body) = answer.into_parts();
-        let framing = self.held.with(|wire| {
-            wire.answers(true);
-            let head = (parts.status, &parts.headers);
-            head::last(wire.lines(), asked, head, &body.size_hint(), &mut last)
-        })?;
-        drop(parts);
-        let mut answer = Answer::new(body, framing);
-        let held = &mut self.held;
-        let written = poll_fn(|cx| answer.poll(held, cx)).await;
-        if let Err(error) = written {
-            tracing::trace!(%error, "an answer was not written to its end");
-            return None;
-        }
-        Some(last)
-    }
-
     /// Throws away what is there of a body that nobody asked for. Whether that is all of it.
     async fn skip_body(&mut self) -> bool {
         let mut left = MOST_UNREAD;
@@ -234,12 +241,37 @@ impl<IO: Stream> Connection<'_, IO> {
         })
         .await
     }
+}
 
-    async fn close(&mut self) {
-        let held = &mut self.held;
-        let closed = poll_fn(|cx| held.with(|wire| wire.poll_closed(cx)).unwrap_or(Poll::Ready(Ok(()))));
-        if let Err(error) = closed.await {
-            tracing::trace!(%error, "a connection ended");
-        }
+/// Writes an answer. Whether the connection ends with it; `None` where it cannot be written.
+async fn write<IO: Stream>(
+    held: &mut Held<IO>,
+    asked: Asked,
+    answer: Response<Body>,
+    mut last: bool,
+) -> Option<bool> {
+    let (parts, body) = answer.into_parts();
+    let framing = held.with(|wire| {
+        wire.answers(true);
+        let head = (parts.status, &parts.headers);
+        head::last(wire.lines(), asked, head, &body.size_hint(), &mut last)
+    })?;
+    drop(parts);
+    let mut answer = Answer::new(body, framing);
+    if let Err(error) = poll_fn(|cx| answer.poll(held, cx)).await {
+        tracing::trace!(%error, "an answer was not written to its end");
+        return None;
+    }
+    Some(last)
+}
+
+/// Closes a connection, after what is to be written.
+async fn close<IO: Stream>(held: &mut Held<IO>) {
+    let closed = poll_fn(|cx| {
+        let closed = held.with(|wire| wire.poll_closed(cx));
+        closed.unwrap_or(Poll::Ready(Ok(())))
+    });
+    if let Err(error) = closed.await {
+        tracing::trace!(%error, "a connection ended");
     }
 }

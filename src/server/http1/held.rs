@@ -13,7 +13,10 @@ use super::wire::Wire;
 use crate::upstream::incoming::{Http1Body, Source};
 
 /// What a connection of HTTP/1 runs over.
-pub(in super::super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static {}
+pub(in super::super) trait Stream:
+    AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static
+{
+}
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static> Stream for IO {}
 

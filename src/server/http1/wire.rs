@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::request;
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,9 +16,7 @@ use tokio_util::io::poll_read_buf;
 use self::out::Out;
 use crate::clock::Deadline;
 use crate::policy::denial::Denial;
-use crate::server::framing::{
-    Chunked, CleanHead, Decoded, Framing, Head, Limits, Timeouts, Violation,
-};
+use crate::server::framing::{CleanHead, Inflow, Limits, Piece, Timeouts, Violation};
 
 /// Room for a first read; most heads fit.
 const ROOM: usize = 4096;
@@ -31,15 +29,12 @@ const KEPT: usize = 8192;
 #[derive(Debug)]
 pub(super) struct Wire<IO> {
     io: IO,
-    /// What has come and was not taken.
-    read: BytesMut,
+    inflow: Inflow,
+    /// For the next read.
     room: usize,
-    limits: Limits,
     timeouts: Timeouts,
-    head: Head,
     stage: Stage,
     wait: Deadline,
-    body: Body,
     /// Whether the client waits for `100 Continue`.
     expects: bool,
     out: Out,
@@ -53,19 +48,6 @@ enum Stage {
     Quiet,
     /// The rest of it.
     Begun,
-}
-
-/// What is to come of the body of the request under way.
-#[derive(Debug)]
-enum Body {
-    /// Nothing.
-    Over,
-    Length(u64),
-    Chunked(Chunked),
-    /// It is not well formed.
-    Broken(Denial),
-    /// Nothing more is read.
-    Refused,
 }
 
 /// What came of waiting for a head.
@@ -86,14 +68,11 @@ impl<IO> Wire<IO> {
         wait.start(timeouts.request_headers);
         Self {
             io,
-            read: BytesMut::new(),
+            inflow: Inflow::new(limits),
             room: ROOM,
-            limits,
             timeouts,
-            head: Head::default(),
             stage: Stage::Begun,
             wait,
-            body: Body::Over,
             expects: false,
             out: Out::default(),
             end: out::End::default(),
@@ -106,93 +85,43 @@ impl<IO> Wire<IO> {
         self.wait.start(self.timeouts.keep_alive);
         self.expects = false;
         self.room = ROOM;
-        if self.read.is_empty() && self.read.capacity() > KEPT {
-            self.read = BytesMut::new();
+        let bytes = self.inflow.bytes();
+        if bytes.is_empty() && bytes.capacity() > KEPT {
+            *bytes = BytesMut::new();
         }
     }
 
     /// Whether a byte of a head has come; an empty line alone is none.
     pub(super) fn head_begun(&self) -> bool {
-        !matches!(self.read.as_ref(), b"" | b"\r" | b"\r\n")
+        self.inflow.head_begun()
     }
 
     /// Whether all of the request's body has been taken.
     pub(super) fn body_is_over(&self) -> bool {
-        matches!(self.body, Body::Over)
+        self.inflow.body_is_over()
     }
 
     /// The stream, and what was read of it and not taken.
     pub(super) fn into_parts(self) -> (IO, BytesMut) {
-        (self.io, self.read)
-    }
-
-    /// Takes a head that has come whole.
-    fn take_head(&mut self) -> Result<Option<Came>, Violation> {
-        if self.read.is_empty() {
-            return Ok(None);
-        }
-        let Some(clean) = self.head.advance(&self.read, &self.limits)? else {
-            return Ok(None);
-        };
-        let bytes = self.read.split_to(clean.len).freeze();
-        let parts = self.head.take(&clean, &bytes)?;
-        self.body = match clean.framing {
-            Framing::Length(0) => Body::Over,
-            Framing::Length(length) => Body::Length(length),
-            Framing::Chunked => Body::Chunked(Chunked::new()),
-        };
-        self.expects = clean.expects;
-        self.wait.clear();
-        Ok(Some(Came::Request(parts, clean)))
+        (self.io, self.inflow.into_bytes())
     }
 
     fn refuse(&mut self, violation: Violation) -> Came {
         self.wait.clear();
-        self.body = Body::Refused;
+        self.inflow.refuse(violation);
         Came::Refused(violation.denial())
-    }
-
-    /// The next piece of the body, where it has come.
-    fn take_body(&mut self) -> Result<Option<Option<Frame<bytes::Bytes>>>, Denial> {
-        match &mut self.body {
-            Body::Over | Body::Refused => Ok(Some(None)),
-            Body::Broken(denial) => Err(denial.clone()),
-            Body::Length(_) if self.read.is_empty() => Ok(None),
-            Body::Length(left) => {
-                let most = usize::try_from(*left).unwrap_or(usize::MAX);
-                let data = self.read.split_to(self.read.len().min(most)).freeze();
-                *left -= data.len() as u64;
-                if *left == 0 {
-                    self.body = Body::Over;
-                }
-                Ok(Some(Some(Frame::data(data))))
-            }
-            Body::Chunked(chunked) => match chunked.decode(&mut self.read, &self.limits) {
-                Ok(Decoded::Data(data)) => Ok(Some(Some(Frame::data(data)))),
-                Ok(Decoded::More) => Ok(None),
-                Ok(Decoded::End(trailers)) => {
-                    self.body = Body::Over;
-                    let any = !trailers.is_empty();
-                    Ok(Some(any.then(|| Frame::trailers(trailers))))
-                }
-                Err(violation) => {
-                    let denial = violation.denial();
-                    self.body = Body::Broken(denial.clone());
-                    Err(denial)
-                }
-            },
-        }
     }
 }
 
 impl<IO: AsyncRead + Unpin> Wire<IO> {
     /// Reads what has come; zero at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.read.capacity() - self.read.len() < ROOM / 2 {
-            self.read.reserve(self.room);
+        let bytes = self.inflow.bytes();
+        if bytes.capacity() - bytes.len() < ROOM / 2 {
+            bytes.reserve(self.room);
         }
-        let count = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read))?;
-        if self.read.len() == self.read.capacity() {
+        let count = ready!(poll_read_buf(Pin::new(&mut self.io), cx, bytes))?;
+        if bytes.len() == bytes.capacity() {
             self.room = (self.room * 2).min(MOST_ROOM);
         }
         Poll::Ready(Ok(count))
@@ -202,8 +131,12 @@ impl<IO: AsyncRead + Unpin> Wire<IO> {
     /// is just closed.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
         loop {
-            match self.take_head() {
-                Ok(Some(came)) => return Poll::Ready(came),
+            match self.inflow.take_head() {
+                Ok(Some((parts, clean))) => {
+                    self.wait.clear();
+                    self.expects = clean.expects;
+                    return Poll::Ready(Came::Request(parts, clean));
+                }
                 Ok(None) => {}
                 Err(violation) => return Poll::Ready(self.refuse(violation)),
             }
@@ -229,7 +162,7 @@ impl<IO: AsyncRead + Unpin> Wire<IO> {
     /// Ready when the client is gone while its answer is worked on. One that sent the next request
     /// already is not looked at any further.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.body_is_over() || !self.read.is_empty() {
+        if !self.body_is_over() || !self.inflow.is_empty() {
             return Poll::Pending;
         }
         match ready!(self.poll_fill(cx)) {
@@ -245,13 +178,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<bytes::Bytes>>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
-            match self.take_body() {
-                Ok(Some(taken)) => return Poll::Ready(taken.map(Ok)),
-                Ok(None) => {}
-                Err(denial) => {
-                    let error = io::Error::new(io::ErrorKind::InvalidData, denial);
+            match self.inflow.take_body() {
+                Ok(Piece::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::More) => {}
+                Err(violation) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, violation.denial());
                     return Poll::Ready(Some(Err(error)));
                 }
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Body, Wire};
+use super::Wire;
 use crate::clock::Deadline;
 
 /// How long the rest of a request is read and thrown away after its answer, so that closing does
@@ -162,7 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
             self.end.shut = true;
         }
         // Unread bytes may be on their way that would turn our close into a reset.
-        if !matches!(self.body, Body::Over) {
+        if !self.body_is_over() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
