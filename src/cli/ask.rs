@@ -11,7 +11,7 @@ use crate::gateway::Snapshot;
 use crate::pipeline::judge::{Peer, PeerTls};
 use crate::policy::denial::Denial;
 use crate::policy::host::parse_authority;
-use crate::server::framing::{Head, Limits};
+use crate::server::framing::{Head, Limits, Violation};
 
 /// A request, and the connection that it would come on.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ fn violation(method: &Method, target: &str, headers: &HeaderMap, limits: Limits)
     }
     head.extend_from_slice(b"\r\n");
     let judged = Head::default().advance(&head, &limits);
-    judged.err().map(|violation| violation.denial())
+    judged.err().map(Violation::denial)
 }
 
 /// Reads `Name: value`.

@@ -59,8 +59,8 @@ impl Arrival {
         })
     }
 
-    /// Whether this is true of another request on the same connection too. The guard of HTTP/1 and
-    /// the check of framing see to it that there is one `Host`.
+    /// Whether this is true of another request on the same connection too. The reader of HTTP/1
+    /// and the check of framing see to it that there is one `Host`.
     pub(super) fn fits(&self, gate: &Snapshot, subject: &Subject<'_, '_>) -> bool {
         let header = subject.headers.get(HOST);
         let known = self.client.authority.as_bytes();

@@ -106,7 +106,7 @@ pub(super) struct Visit<'a> {
 }
 
 /// Answers one request, and tells what its connection becomes with that where it asked for a
-/// WebSocket. `violation` is what the connection's guard found wrong with its bytes: then the
+/// WebSocket. `violation` is what the connection's reader found wrong with its bytes: then the
 /// request itself is a stand-in.
 pub async fn serve(
     visitor: &Visitor,

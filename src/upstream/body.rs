@@ -42,7 +42,7 @@ pub enum RequestBody {
 pub struct Progress {
     fault: AtomicU8,
     bytes: AtomicU64,
-    /// What the connection's guard found wrong with the body's framing.
+    /// What the connection's reader found wrong with the body's framing.
     objection: OnceLock<Denial>,
 }
 

@@ -26,6 +26,19 @@ pub enum Framing {
     Chunked,
 }
 
+/// What `Expect` says (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expects {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// `100-continue`.
+    Continue,
+    /// Something else, or it comes from a client of HTTP/1.0, which is sent no 100. Nobody can tell
+    /// whether what follows is the body.
+    Unclear,
+}
+
 /// A head that was found clean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CleanHead {
@@ -37,11 +50,8 @@ pub struct CleanHead {
     pub upgrade: bool,
     /// Whether the connection may carry another request (RFC 9112 §9.3).
     pub persists: bool,
-    /// Whether its client waits for `100 Continue` (RFC 9110 §10.1.1).
-    pub expects: bool,
-    /// Whether it has an `Expect` of any kind: without an answer to that nobody can tell whether what
-    /// follows is its body.
-    pub wavers: bool,
+    /// What its client waits for before it sends the body.
+    pub expects: Expects,
 }
 
 /// A head that has not ended.
@@ -79,12 +89,29 @@ struct Facts {
     length: Option<u64>,
     chunked: bool,
     websocket: bool,
-    /// `Connection: close`, and `Connection: keep-alive`.
+    options: Options,
+    expects: Expects,
+}
+
+/// What `Connection` says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
     close: bool,
     keep_alive: bool,
-    /// `Expect: 100-continue`, and any `Expect`.
-    expects: bool,
-    wavers: bool,
+}
+
+impl Options {
+    fn note(&mut self, list: &[u8]) {
+        for option in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// RFC 9112 §9.3.
+    fn persists(self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version == Version::HTTP_11)
+    }
 }
 
 impl Head {
@@ -237,9 +264,12 @@ impl Head {
             len: self.lines.consumed(),
             framing,
             upgrade,
-            persists: !facts.close && (is_11 || facts.keep_alive),
-            expects: is_11 && facts.expects,
-            wavers: facts.wavers,
+            persists: facts.options.persists(facts.version),
+            expects: if facts.expects == Expects::Continue && !is_11 {
+                Expects::Unclear
+            } else {
+                facts.expects
+            },
         })
     }
 }
@@ -254,15 +284,14 @@ impl Facts {
                 self.host = true;
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.wavers = true;
-                self.expects |= value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
+                let continues = value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
+                self.expects = if continues && self.expects != Expects::Unclear {
+                    Expects::Continue
+                } else {
+                    Expects::Unclear
+                };
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
+            10 if name.eq_ignore_ascii_case(b"connection") => self.options.note(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.websocket |= names_websocket(value);
             }

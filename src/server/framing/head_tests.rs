@@ -41,8 +41,7 @@ fn a_plain_request_is_clean_to_its_last_byte() {
             framing: Framing::Length(12),
             upgrade: false,
             persists: true,
-            expects: false,
-            wavers: false,
+            expects: Expects::Nothing,
         }))
     );
 }
@@ -487,13 +486,14 @@ fn a_connection_persists_as_its_version_and_its_options_say() {
 }
 
 #[test]
-fn only_a_client_that_says_so_waits_for_100_and_every_other_expectation_wavers() {
+fn only_a_client_that_says_so_waits_for_100_and_every_other_expectation_is_unclear() {
     let expects = |version: &str, value: &str| {
         let head = format!("GET / HTTP/{version}\r\nHost: a\r\nExpect: {value}\r\n\r\n");
-        let clean = judge(head.as_bytes()).unwrap().unwrap();
-        (clean.expects, clean.wavers)
+        judge(head.as_bytes()).unwrap().unwrap().expects
     };
-    assert_eq!(expects("1.1", "100-Continue"), (true, true));
-    assert_eq!(expects("1.0", "100-continue"), (false, true));
-    assert_eq!(expects("1.1", "100-continue, x"), (false, true));
+    assert_eq!(expects("1.1", "100-Continue"), Expects::Continue);
+    assert_eq!(expects("1.0", "100-continue"), Expects::Unclear);
+    assert_eq!(expects("1.1", "100-continue, x"), Expects::Unclear);
+    let both = "x\r\nExpect: 100-continue";
+    assert_eq!(expects("1.1", both), Expects::Unclear);
 }

@@ -59,9 +59,7 @@ fn read_on(
         }
         match inflow.take_body()? {
             Piece::More => return Ok(()),
-            Piece::Frame(frame) => {
-                body.extend_from_slice(frame.data_ref().map_or(b"", |data| data))
-            }
+            Piece::Frame(frame) => body.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Piece::End => {
                 if let Some((_, whole)) = readings.last_mut() {
                     *whole = Some(std::mem::take(body));

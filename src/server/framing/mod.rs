@@ -13,6 +13,6 @@ mod violation;
 
 pub use bounds::{Limits, MAX_INTERIM, Timeouts};
 pub use chunked::{Chunked, Decoded};
-pub use head::{CleanHead, Framing, Head};
+pub use head::{CleanHead, Expects, Framing, Head};
 pub use inflow::{Inflow, Piece};
 pub use violation::Violation;

@@ -19,7 +19,7 @@ use crate::pipeline::socket::Becomes;
 use crate::policy::denial::Denial;
 use crate::policy::websocket::Opening;
 use crate::server::drain::Drain;
-use crate::server::framing::{CleanHead, Framing, Limits, Timeouts};
+use crate::server::framing::{CleanHead, Expects, Framing, Limits, Timeouts};
 use crate::upstream::incoming::ClientBody;
 
 /// Bytes of a body that nobody asked for and that are read so that the next request can be.
@@ -168,7 +168,7 @@ impl<IO: Stream> Connection<'_, IO> {
             return becomes.map_or(Next::Broken, Next::Tunnel);
         }
         let unread = self.held.with(|wire| !wire.body_is_over()) != Some(false);
-        if last || (unread && (clean.wavers || !self.skip_body().await)) {
+        if last || (unread && (clean.expects != Expects::Nothing || !self.skip_body().await)) {
             return Next::Close;
         }
         self.held.take_back();
@@ -253,8 +253,8 @@ async fn write<IO: Stream>(
     let (parts, body) = answer.into_parts();
     let framing = held.with(|wire| {
         wire.answers(true);
-        let head = (parts.status, &parts.headers);
-        head::last(wire.lines(), asked, head, &body.size_hint(), &mut last)
+        let says = (parts.status, &parts.headers);
+        head::last(wire.lines(), asked, says, &body.size_hint(), &mut last)
     })?;
     drop(parts);
     let mut answer = Answer::new(body, framing);

@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 use self::out::Out;
 use crate::clock::Deadline;
 use crate::policy::denial::Denial;
-use crate::server::framing::{CleanHead, Inflow, Limits, Piece, Timeouts, Violation};
+use crate::server::framing::{CleanHead, Expects, Inflow, Limits, Piece, Timeouts, Violation};
 
 /// Room for a first read; most heads fit.
 const ROOM: usize = 4096;
@@ -52,6 +52,10 @@ enum Stage {
 
 /// What came of waiting for a head.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly always the large one, and moved once"
+)]
 pub(super) enum Came {
     /// A request.
     Request(request::Parts, CleanHead),
@@ -134,7 +138,7 @@ impl<IO: AsyncRead + Unpin> Wire<IO> {
             match self.inflow.take_head() {
                 Ok(Some((parts, clean))) => {
                     self.wait.clear();
-                    self.expects = clean.expects;
+                    self.expects = clean.expects == Expects::Continue;
                     return Poll::Ready(Came::Request(parts, clean));
                 }
                 Ok(None) => {}
