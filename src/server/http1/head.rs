@@ -66,7 +66,22 @@ pub(super) fn last(
     size: &SizeHint,
     last: &mut bool,
 ) -> Framing {
-    let said = headers.get(CONTENT_LENGTH).and_then(length);
+    lines.reserve(ROOM);
+    lines.extend_from_slice(match asked.version {
+        Version::HTTP_10 => b"HTTP/1.0 ",
+        _ => b"HTTP/1.1 ",
+    });
+    status_line(lines, status);
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    let (mut said, mut is_dated) = (None, false);
+    for (name, value) in headers {
+        if *name == CONTENT_LENGTH {
+            said = said.or_else(|| length(value));
+        } else if *name != TRANSFER_ENCODING && (*name != CONNECTION || switches) {
+            is_dated |= *name == DATE;
+            line(lines, name, value);
+        }
+    }
     let known = said.or_else(|| size.exact());
     let framing = match known {
         _ if !asked.takes_body(status) => Framing::None,
@@ -75,21 +90,6 @@ pub(super) fn last(
         None => Framing::Close,
     };
     *last |= framing == Framing::Close || asked.opens_tunnel(status);
-    lines.reserve(ROOM);
-    lines.extend_from_slice(match asked.version {
-        Version::HTTP_10 => b"HTTP/1.0 ",
-        _ => b"HTTP/1.1 ",
-    });
-    status_line(lines, status);
-    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    for (name, value) in headers {
-        let is_ours = *name == CONTENT_LENGTH
-            || *name == TRANSFER_ENCODING
-            || (*name == CONNECTION && !switches);
-        if !is_ours {
-            line(lines, name, value);
-        }
-    }
     match framing {
         Framing::Length(length) => length_line(lines, length),
         // What a GET would bring: where the app says so, or where it is known to be something.
@@ -107,7 +107,7 @@ pub(super) fn last(
         (false, Version::HTTP_10) => lines.extend_from_slice(b"connection: keep-alive\r\n"),
         (false, _) => {}
     }
-    if !headers.contains_key(DATE) {
+    if !is_dated {
         lines.extend_from_slice(b"date: ");
         lines.extend_from_slice(&date());
         lines.extend_from_slice(b"\r\n");
