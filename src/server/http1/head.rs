@@ -77,7 +77,10 @@ pub(super) fn last(
     for (name, value) in headers {
         if *name == CONTENT_LENGTH {
             said = said.or_else(|| length(value));
-        } else if *name != TRANSFER_ENCODING && (*name != CONNECTION || switches) {
+        } else if *name == CONNECTION && !switches {
+            // The gateway's own: the app's goes no further than the gateway.
+            *last |= value.as_bytes().eq_ignore_ascii_case(b"close");
+        } else if *name != TRANSFER_ENCODING {
             is_dated |= *name == DATE;
             line(lines, name, value);
         }

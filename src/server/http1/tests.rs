@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRAILER};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::SizeHint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -222,6 +222,9 @@ fn the_body_of_an_answer_is_framed_by_its_length_by_chunks_or_by_the_end() {
     let (text, framing, last) = headed(get(Version::HTTP_10), (200, &[]), None);
     assert!(text.starts_with("HTTP/1.0 ") && text.contains("\r\nconnection: close\r\n"));
     assert_eq!((framing, last), (Framing::Close, true));
+    let closing = (400, [(CONNECTION, "close")]);
+    let (text, _, last) = headed(get(Version::HTTP_11), (closing.0, &closing.1), Some(0));
+    assert!(last && text.matches("connection: close").count() == 1);
     let (text, _, last) = headed(get(Version::HTTP_10), (200, &[]), Some(0));
     assert!(text.contains("\r\nconnection: keep-alive\r\n") && !last);
 }
