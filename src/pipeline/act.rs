@@ -21,7 +21,7 @@ use crate::policy::denial::{Code, Denial};
 use crate::policy::headers::{Hygiene, cleanse_answer};
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Action, Forward, Route};
-use crate::policy::sign_in::SignInStep;
+use crate::policy::sign_in::{HandlerId, SignInStep};
 use crate::upstream::body::{Gate, Inbound, RequestBody};
 use crate::upstream::client::Terms;
 use crate::upstream::incoming::ClientBody;
@@ -100,7 +100,7 @@ impl Visit<'_> {
         forward: &Forward,
         judged: &Judged<'_>,
         permit: &Permit,
-        (method, uri, mut headers): (Method, &http::Uri, HeaderMap),
+        (method, uri, headers): (Method, &http::Uri, HeaderMap),
         incoming: ClientBody,
     ) -> Result<Response<Body>, Denial> {
         let (body, gate) = self.body(route, &headers, incoming);
@@ -120,6 +120,24 @@ impl Visit<'_> {
         let Some((step, handler)) = step else {
             return self.send(&way, (method, uri, headers), body).await;
         };
+        // Kept apart: what it waits for would make every request's future larger.
+        Box::pin(self.signing(&way, (step, handler), (method, uri, headers), body)).await
+    }
+
+    /// Sends a request that signs somebody in or out, or renews a session.
+    async fn signing(
+        &mut self,
+        way: &Way<'_, '_>,
+        (step, handler): (SignInStep, HandlerId),
+        (method, uri, mut headers): (Method, &http::Uri, HeaderMap),
+        body: RequestBody,
+    ) -> Result<Response<Body>, Denial> {
+        let Way {
+            route,
+            forward,
+            judged,
+            ..
+        } = *way;
         // Without it tokens would pass.
         let door = Door::of(self.gate, handler, route, judged).ok_or_else(|| {
             let detail = "the gateway's sessions are not there right now";
@@ -129,21 +147,21 @@ impl Visit<'_> {
             SignInStep::Login => {
                 let before = door.admit(&method, &mut headers)?;
                 let limit = self.response_limit(forward);
-                let answer = self.send(&way, (method, uri, headers), body).await?;
+                let answer = self.send(way, (method, uri, headers), body).await?;
                 door.welcome(answer, before, limit).await
             }
             SignInStep::Refresh => match door.renew(&method, &headers).await? {
                 Some(answer) => Ok(answer),
-                None => self.send(&way, (method, uri, headers), body).await,
+                None => self.send(way, (method, uri, headers), body).await,
             },
             SignInStep::Logout => match door.leave(&method, &mut headers, body).await? {
                 Leaving::Ended(body) => {
-                    let answer = self.send(&way, (method, uri, headers), body).await;
+                    let answer = self.send(way, (method, uri, headers), body).await;
                     Ok(door.farewell(answer))
                 }
                 Leaving::None(body) => {
                     let has_cookie = door.has_cookie(&headers);
-                    let mut answer = self.send(&way, (method, uri, headers), body).await?;
+                    let mut answer = self.send(way, (method, uri, headers), body).await?;
                     if has_cookie {
                         door.take_cookie(answer.headers_mut());
                     }
@@ -212,7 +230,7 @@ impl Visit<'_> {
             now: self.now,
         };
         let assertion = sealing.assertion(permit)?;
-        let outbound = sealing.seal(request, body, permit, assertion.as_ref())?;
+        let mut outbound = sealing.seal(request, body, permit, assertion.as_ref())?;
         let write = self.interim;
         let heard = move |status, headers: &HeaderMap| {
             pass_interim((gate, write), hygiene, status, headers);
@@ -227,7 +245,7 @@ impl Visit<'_> {
             hygiene,
         };
         let recording = self.recording.as_deref();
-        let sent = upstream.send(outbound, &terms, recording).await;
+        let sent = upstream.send(&mut outbound, &terms, recording).await;
         self.times.answered();
         self.server = Some(Arc::clone(&upstream.name));
         let answer = sent.map_err(|error| error.denial())?;

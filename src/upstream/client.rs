@@ -79,14 +79,14 @@ impl std::fmt::Debug for Terms<'_> {
 
 impl Upstream {
     /// Sends a request and gives the answer's head with its body still on the way. Each try of a
-    /// sampled request is recorded, and its server told which it is.
+    /// sampled request is recorded, and its server told which it is. The request's body is taken out.
     ///
     /// # Errors
     ///
     /// [`UpstreamError`], once no server may be tried any more.
     pub async fn send(
         &self,
-        mut outbound: Outbound<'_>,
+        outbound: &mut Outbound<'_>,
         terms: &Terms<'_>,
         recording: Option<&Recording>,
     ) -> Result<Answer, UpstreamError> {
@@ -94,7 +94,7 @@ impl Upstream {
         let mut tried = SmallVec::<[usize; 4]>::new();
         let mut body = std::mem::replace(&mut outbound.body, RequestBody::Empty);
         let whole = matches!(body, RequestBody::Empty);
-        let repeatable = whole && is_repeatable(&outbound);
+        let repeatable = whole && is_repeatable(outbound);
         let mut retries = 0;
         let mut before = None;
         loop {
@@ -107,15 +107,15 @@ impl Upstream {
             let Some((index, server)) = chosen else {
                 return Err(before.unwrap_or_else(|| self.down()));
             };
-            let recorded = recording.map(|recording| Recorded::begin(recording, &mut outbound));
-            let attempt = self.attempt(server, &outbound, body, limit, terms).await;
+            let recorded = recording.map(|recording| Recorded::begin(recording, outbound));
+            let attempt = self.attempt(server, outbound, body, limit, terms).await;
             if let Some(recorded) = recorded {
-                recorded.end((self, server, retries), &outbound, &attempt);
+                recorded.end((self, server, retries), outbound, &attempt);
             }
             let Attempt { error, unsent } = match attempt {
                 Ok(received) => {
                     self.note_answer(server, terms.begun);
-                    return self.accept(received, server, retries, &outbound, terms);
+                    return self.accept(received, server, retries, outbound, terms);
                 }
                 Err(failed) => failed,
             };
@@ -180,9 +180,19 @@ impl Upstream {
         server: &Arc<Server>,
         pool: &Arc<Pool>,
     ) -> Result<Box<Link>, UpstreamError> {
-        if let Some(link) = pool.take(server) {
-            return Ok(link);
+        match pool.take(server) {
+            Some(link) => Ok(link),
+            // Kept apart: what it waits for would make every request's future larger.
+            None => Box::pin(self.fresh_link(server, pool)).await,
         }
+    }
+
+    /// A new connection where the server may have more, or the next free one.
+    async fn fresh_link(
+        &self,
+        server: &Arc<Server>,
+        pool: &Arc<Pool>,
+    ) -> Result<Box<Link>, UpstreamError> {
         let slot = match Arc::clone(&server.slots).try_acquire_owned() {
             Ok(slot) => slot,
             Err(_none) => {
