@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use super::http1::Wire;
 use super::socket::{Secured, Socket};
 use super::tunnel::{self, Rest};
 use super::worker::Worker;
@@ -50,7 +51,7 @@ pub(super) async fn serve(
             redirects(worker, &gate, stream).await;
             None
         }
-        Door::Plain => http1(worker, &gate, Socket(stream), peer).await,
+        Door::Plain => http1(worker, wire(&gate, Socket(stream)), peer).await,
         Door::Https => tls(worker, &gate, stream, peer).await,
     }
 }
@@ -128,7 +129,7 @@ async fn tls(
         h2::serve(worker, gate, stream, peer).await;
         None
     } else {
-        http1(worker, gate, Secured::new(stream), peer).await
+        http1(worker, wire(gate, Secured::new(stream)), peer).await
     }
 }
 
@@ -149,16 +150,22 @@ async fn looked_at(
     Ok(None)
 }
 
-async fn http1<IO>(worker: Arc<Worker>, gate: &Snapshot, stream: IO, peer: Peer) -> Option<Rest>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static,
-{
+/// What HTTP/1 runs over. Made here and put away: in a future it would have room at each step.
+fn wire<IO>(gate: &Snapshot, stream: IO) -> Box<Wire<IO>> {
     let settings = &gate.settings.server;
     let limits = framing::Limits::from(&settings.limits);
     let timeouts = framing::Timeouts::from(&settings.timeouts);
+    Box::new(Wire::new(stream, limits, timeouts))
+}
+
+async fn http1<IO>(worker: Arc<Worker>, wire: Box<Wire<IO>>, peer: Peer) -> Option<Rest>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static,
+{
     let visitor = Visitor::new(Arc::clone(&worker.gateway), Arc::clone(&worker.pool), peer);
-    let served = super::http1::serve(&visitor, &worker.drain, stream, (limits, timeouts)).await;
-    let (client, early, becomes) = served?;
+    let served = super::http1::serve(&visitor, &worker.drain, wire).await;
+    let (wire, becomes) = served?;
+    let (client, early) = wire.into_parts();
     Some(tunnel::go_on(
         *becomes,
         client,
@@ -169,10 +176,8 @@ where
 
 async fn redirects(worker: Arc<Worker>, gate: &Snapshot, stream: TcpStream) {
     let settings = &gate.settings.server;
-    let limits = framing::Limits::from(&settings.limits);
-    let timeouts = framing::Timeouts::from(&settings.timeouts);
     let port = worker.https_port;
-    let served = super::http1::once(stream, (limits, timeouts), |request| match request {
+    let served = super::http1::once(wire(gate, stream), |request| match request {
         Ok(request) => redirect::proof(request, |host, token| gate.tls.proof(host, token))
             .unwrap_or_else(|| redirect::answer(request, port, |host| gate.redirects_to(host))),
         Err(denial) => redirect::refuse(denial.status()),

@@ -19,24 +19,23 @@ use crate::pipeline::socket::Becomes;
 use crate::policy::denial::Denial;
 use crate::policy::websocket::Opening;
 use crate::server::drain::Drain;
-use crate::server::framing::{CleanHead, Expects, Framing, Limits, Timeouts};
+use crate::server::framing::{CleanHead, Expects, Framing};
 use crate::upstream::incoming::ClientBody;
 
 /// Bytes of a body that nobody asked for and that are read so that the next request can be.
 const MOST_UNREAD: usize = 64 * 1024;
 
-/// Serves requests until the connection ends, or has become a WebSocket: then gives the stream, what
-/// was read of it already, and what it becomes.
+/// Serves requests until the connection ends, or has become a WebSocket: then gives the wire back, and
+/// what it becomes.
 pub(in super::super) async fn serve<IO: Stream>(
     visitor: &Visitor,
     drain: &Drain,
-    stream: IO,
-    (limits, timeouts): (Limits, Timeouts),
-) -> Option<(IO, bytes::BytesMut, Box<Becomes>)> {
+    wire: Box<Wire<IO>>,
+) -> Option<(Box<Wire<IO>>, Box<Becomes>)> {
     let mut connection = Connection {
         visitor,
         drain,
-        held: Held::Own(Box::new(Wire::new(stream, limits, timeouts))),
+        held: Held::Own(wire),
     };
     let mut idle_ends = pin!(drain.idle_ends());
     let (mut watching, mut told) = (false, false);
@@ -72,8 +71,7 @@ pub(in super::super) async fn serve<IO: Stream>(
             }
             Next::Broken => return None,
             Next::Tunnel(becomes) => {
-                let (io, read) = connection.held.into_inner()?.into_parts();
-                return Some((io, read, becomes));
+                return Some((connection.held.into_inner()?, becomes));
             }
         }
     }
@@ -81,11 +79,10 @@ pub(in super::super) async fn serve<IO: Stream>(
 
 /// Answers the one request that a connection may bring, or what it brought in the place of one.
 pub(in super::super) async fn once<IO: Stream>(
-    stream: IO,
-    (limits, timeouts): (Limits, Timeouts),
+    wire: Box<Wire<IO>>,
     answer: impl FnOnce(Result<&Request<()>, Denial>) -> Response<Body>,
 ) {
-    let mut held = Held::Own(Box::new(Wire::new(stream, limits, timeouts)));
+    let mut held = Held::Own(wire);
     let came = poll_fn(|cx| {
         let came = held.with(|wire| wire.poll_head(cx));
         came.unwrap_or(Poll::Ready(Came::Nothing))

@@ -77,10 +77,10 @@ impl<IO: Stream> Held<IO> {
     }
 
     /// The wire, where nobody else has it.
-    pub(super) fn into_inner(mut self) -> Option<Wire<IO>> {
+    pub(super) fn into_inner(mut self) -> Option<Box<Wire<IO>>> {
         self.take_back();
         match self {
-            Self::Own(wire) => Some(*wire),
+            Self::Own(wire) => Some(wire),
             Self::Lent(_) | Self::Gone => None,
         }
     }

@@ -12,6 +12,7 @@ mod interim;
 mod wire;
 
 pub(super) use connection::{once, serve};
+pub(super) use wire::Wire;
 
 #[cfg(test)]
 mod tests;

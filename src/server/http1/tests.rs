@@ -316,7 +316,7 @@ fn echo(request: Result<&Request<()>, Denial>) -> Response<Body> {
 #[tokio::test]
 async fn one_request_is_answered_and_none_behind_it() {
     let (mut client, io) = duplex(4096);
-    let served = tokio::spawn(once(io, (LIMITS, PATIENT), echo));
+    let served = tokio::spawn(once(Box::new(Wire::new(io, LIMITS, PATIENT)), echo));
     let both = "GET /one HTTP/1.1\r\nHost: a\r\n\r\nGET /two HTTP/1.1\r\nHost: a\r\n\r\n";
     client.write_all(both.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -335,7 +335,7 @@ async fn a_client_that_still_sends_can_read_why_it_was_refused() {
         .await
         .unwrap();
     let (io, _) = listener.accept().await.unwrap();
-    let served = tokio::spawn(once(io, (LIMITS, PATIENT), echo));
+    let served = tokio::spawn(once(Box::new(Wire::new(io, LIMITS, PATIENT)), echo));
     client
         .write_all(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
         .await

@@ -27,7 +27,7 @@ const KEPT: usize = 8192;
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Wire<IO> {
+pub(in super::super) struct Wire<IO> {
     io: IO,
     inflow: Inflow,
     /// For the next read.
@@ -67,7 +67,7 @@ pub(super) enum Came {
 
 impl<IO> Wire<IO> {
     /// A connection on which nothing has come. The time for its first head starts.
-    pub(super) fn new(io: IO, limits: Limits, timeouts: Timeouts) -> Self {
+    pub(in super::super) fn new(io: IO, limits: Limits, timeouts: Timeouts) -> Self {
         let mut wait = Deadline::default();
         wait.start(timeouts.request_headers);
         Self {
@@ -106,7 +106,7 @@ impl<IO> Wire<IO> {
     }
 
     /// The stream, and what was read of it and not taken.
-    pub(super) fn into_parts(self) -> (IO, BytesMut) {
+    pub(in super::super) fn into_parts(self) -> (IO, BytesMut) {
         (self.io, self.inflow.into_bytes())
     }
 
