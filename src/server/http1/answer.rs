@@ -20,8 +20,6 @@ pub(super) struct Answer {
     /// `None` when all of it was taken, and where none is wanted.
     body: Option<Body>,
     framing: Framing,
-    /// Whether a piece of the body came before, whose chunk has no end yet.
-    begun: bool,
 }
 
 /// The app's body is not what its head said.
@@ -39,7 +37,6 @@ impl Answer {
         Self {
             body: wanted.then_some(body),
             framing,
-            begun: false,
         }
     }
 
@@ -134,12 +131,12 @@ impl Answer {
                     .ok_or_else(|| cut("the body is longer than its head says"))?;
             }
             Framing::Chunked(_) => {
-                let lines = wire.lines();
-                if self.begun {
-                    lines.extend_from_slice(b"\r\n");
-                }
-                lines.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-                self.begun = true;
+                let size = format!("{:x}\r\n", data.len());
+                wire.lines().extend_from_slice(size.as_bytes());
+                wire.put(data);
+                // At once: a client may not take a chunk for whole before its end.
+                wire.behind(|lines| lines.extend_from_slice(b"\r\n"));
+                return Ok(());
             }
             Framing::Close => {}
         }
@@ -152,11 +149,7 @@ impl Answer {
         match &self.framing {
             Framing::Length(1..) => Err(cut("the body is shorter than its head says")),
             Framing::Chunked(named) => {
-                let begun = self.begun;
                 wire.behind(|lines| {
-                    if begun {
-                        lines.extend_from_slice(b"\r\n");
-                    }
                     lines.extend_from_slice(b"0\r\n");
                     head::trailer_lines(lines, trailers, named);
                     lines.extend_from_slice(b"\r\n");
