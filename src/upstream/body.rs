@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use super::error::BodyFault;
 use super::exchange::Exchange;
 use super::incoming::ClientBody;
-use crate::clock;
+use crate::clock::{self, Deadline};
 use crate::policy::denial::Denial;
 use crate::policy::headers::{Hygiene, cleanse_trailers};
 
@@ -111,9 +111,10 @@ pub struct Inbound {
     incoming: ClientBody,
     left: u64,
     idle: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
     /// Since when the client is waited for.
     waits_since: Option<Instant>,
+    /// When that has been too long. Never runs while the app is waited for.
+    patience: Deadline,
     /// How long the client was waited for so far; the app's own slowness does not count.
     waited: Duration,
     gate: Option<(Arc<Gate>, Pin<Box<Sleep>>)>,
@@ -130,8 +131,8 @@ impl Inbound {
             incoming,
             left: limit,
             idle,
-            timer: None,
             waits_since: None,
+            patience: Deadline::default(),
             waited: Duration::ZERO,
             gate: None,
             hygiene,
@@ -189,25 +190,18 @@ impl Inbound {
                 return self.fail(BodyFault::Broken);
             }
             Poll::Pending => {
-                self.waits_since.get_or_insert_with(clock::monotonic);
-                let timer = self
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
-                return match timer.as_mut().poll(cx) {
-                    Poll::Ready(()) => self.fail(BodyFault::Timeout),
-                    Poll::Pending => Poll::Pending,
-                };
+                if self.waits_since.is_none() {
+                    let now = clock::monotonic();
+                    self.waits_since = Some(now);
+                    self.patience.start_at(now.checked_add(self.idle));
+                }
+                ready!(self.patience.poll(cx));
+                return self.fail(BodyFault::Timeout);
             }
         };
         if let Some(since) = self.waits_since.take() {
-            let now = clock::monotonic();
-            self.waited += now.saturating_duration_since(since);
-            if let Some(timer) = &mut self.timer {
-                // The timer's own point in time, moved on: cheaper than a new timer a frame.
-                timer
-                    .as_mut()
-                    .reset(tokio::time::Instant::from_std(now) + self.idle);
-            }
+            self.patience.clear();
+            self.waited += clock::monotonic().saturating_duration_since(since);
             if self.waited > self.idle + Duration::from_secs(self.progress.bytes() / LEAST_RATE) {
                 return self.fail(BodyFault::Timeout);
             }
@@ -304,7 +298,7 @@ impl Body for AnswerBody {
         let Some(exchange) = &mut this.exchange else {
             return Poll::Ready(None);
         };
-        let mut frame = std::task::ready!(exchange.link.poll_frame(cx));
+        let mut frame = ready!(exchange.link.poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
@@ -340,3 +334,7 @@ impl Body for AnswerBody {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;
