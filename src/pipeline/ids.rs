@@ -1,6 +1,8 @@
 //! What a request is known by from here on: its id, and its place in a trace.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use uuid::fmt::Hyphenated;
 
 use super::look::Look;
 use crate::clock::Timestamp;
@@ -33,7 +35,10 @@ pub(crate) fn request_id(
     let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
     let mut text = uuid::Uuid::encode_buffer();
     let id = id.hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-"))
+    <[u8; Hyphenated::LENGTH]>::try_from(id.as_bytes())
+        .ok()
+        .and_then(|id| HeaderValue::from_maybe_shared(Bytes::from_owner(id)).ok())
+        .unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn is_plain_id(id: &[u8]) -> bool {

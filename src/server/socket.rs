@@ -15,6 +15,9 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+/// Bytes of a record behind which there is likely more: a body, not a request's head.
+const FULL: usize = 8 * 1024;
+
 /// A TCP connection of a client.
 #[derive(Debug)]
 pub(super) struct Socket(pub(super) TcpStream);
@@ -128,6 +131,10 @@ impl AsyncRead for Secured {
             buf.put_slice(data.get(..size).unwrap_or_default());
             Pin::new(&mut this.stream).consume(size);
             this.drained = !this.holds();
+            if this.drained && size < FULL {
+                // Nearly always all there is; if not, the next read finds it.
+                break;
+            }
         }
         if buf.filled().len() == before && buf.remaining() > 0 {
             return Poll::Pending;

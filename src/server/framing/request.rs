@@ -15,7 +15,7 @@ pub(super) fn take(
     (version, upgrade): (Version, bool),
     head: &Bytes,
 ) -> Result<request::Parts, Violation> {
-    let mut fields = HeaderMap::with_capacity(spans.fields.len() + ROOM);
+    let mut fields = HeaderMap::with_capacity(spans.fields.len());
     for (name, value) in &spans.fields {
         let name = HeaderName::from_bytes(at(head, name)).or(Err(Violation::NameByte))?;
         if name == UPGRADE && !upgrade {
@@ -35,9 +35,6 @@ pub(super) fn take(
     parts.headers = fields;
     Ok(parts)
 }
-
-/// Lines that the gateway itself puts in.
-const ROOM: usize = 12;
 
 fn at<'h>(head: &'h Bytes, span: &Range<usize>) -> &'h [u8] {
     head.get(span.clone()).unwrap_or_default()

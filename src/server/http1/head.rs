@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
-use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::SizeHint;
@@ -60,7 +59,7 @@ impl Asked {
 /// Writes the head of the final answer. `last`: the connection ends with it, which also a body may
 /// bring about that has no length.
 pub(super) fn last(
-    lines: &mut BytesMut,
+    lines: &mut Vec<u8>,
     asked: Asked,
     (status, headers): (StatusCode, &HeaderMap),
     size: &SizeHint,
@@ -120,7 +119,7 @@ pub(super) fn last(
 }
 
 /// Writes the head of an interim answer.
-pub(super) fn interim(lines: &mut BytesMut, status: StatusCode, headers: &HeaderMap) {
+pub(super) fn interim(lines: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
     lines.extend_from_slice(b"HTTP/1.1 ");
     status_line(lines, status);
     for (name, value) in headers {
@@ -130,7 +129,7 @@ pub(super) fn interim(lines: &mut BytesMut, status: StatusCode, headers: &Header
 }
 
 /// Writes the trailers among these that the head has named, and the end of them.
-pub(super) fn trailer_lines(lines: &mut BytesMut, trailers: &HeaderMap, named: &[HeaderName]) {
+pub(super) fn trailer_lines(lines: &mut Vec<u8>, trailers: &HeaderMap, named: &[HeaderName]) {
     for (name, value) in trailers {
         if named.contains(name) {
             line(lines, name, value);
@@ -141,7 +140,7 @@ pub(super) fn trailer_lines(lines: &mut BytesMut, trailers: &HeaderMap, named: &
 /// Room for most heads.
 const ROOM: usize = 1024;
 
-fn status_line(lines: &mut BytesMut, status: StatusCode) {
+fn status_line(lines: &mut Vec<u8>, status: StatusCode) {
     lines.extend_from_slice(status.as_str().as_bytes());
     lines.extend_from_slice(b" ");
     let reason = status.canonical_reason().unwrap_or("<none>");
@@ -149,14 +148,14 @@ fn status_line(lines: &mut BytesMut, status: StatusCode) {
     lines.extend_from_slice(b"\r\n");
 }
 
-fn line(lines: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+fn line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     lines.extend_from_slice(name.as_str().as_bytes());
     lines.extend_from_slice(b": ");
     lines.extend_from_slice(value.as_bytes());
     lines.extend_from_slice(b"\r\n");
 }
 
-fn length_line(lines: &mut BytesMut, length: u64) {
+fn length_line(lines: &mut Vec<u8>, length: u64) {
     lines.extend_from_slice(b"content-length: ");
     lines.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     lines.extend_from_slice(b"\r\n");

@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::BytesMut;
 use http::{HeaderMap, StatusCode};
 
 use super::head;
@@ -10,10 +9,10 @@ use crate::server::framing::MAX_INTERIM;
 
 /// Those that were passed on and not written yet.
 #[derive(Debug, Default)]
-pub(super) struct Interim(Mutex<BytesMut>);
+pub(super) struct Interim(Mutex<Vec<u8>>);
 
 impl Interim {
-    fn lock(&self) -> MutexGuard<'_, BytesMut> {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -31,7 +30,7 @@ impl Interim {
     }
 
     /// Those that wait.
-    pub(super) fn take(&self) -> Option<BytesMut> {
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
         let mut waiting = self.lock();
         (!waiting.is_empty()).then(|| std::mem::take(&mut *waiting))
     }

@@ -192,10 +192,10 @@ fn headed(
         .collect();
     let status = StatusCode::from_u16(status).unwrap();
     let size = size.map_or_else(SizeHint::default, SizeHint::with_exact);
-    let (mut lines, mut last) = (bytes::BytesMut::new(), false);
+    let (mut lines, mut last) = (Vec::new(), false);
     let asked = Asked::of(&method, version);
     let framing = head::last(&mut lines, asked, (status, &headers), &size, &mut last);
-    let text = String::from_utf8(lines.to_vec()).unwrap();
+    let text = String::from_utf8(lines.clone()).unwrap();
     assert!(
         text.ends_with("\r\n\r\n") && text.matches("\r\ndate: ").count() == 1,
         "{text}"

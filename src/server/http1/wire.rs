@@ -89,6 +89,7 @@ impl<IO> Wire<IO> {
         self.wait.start(self.timeouts.keep_alive);
         self.expects = false;
         self.room = ROOM;
+        self.out.rest();
         let bytes = self.inflow.bytes();
         if bytes.is_empty() && bytes.capacity() > KEPT {
             *bytes = BytesMut::new();

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Wire;
@@ -19,13 +19,22 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Bytes thrown away at most while lingering.
 const MAX_LINGER: usize = 8 * 1024 * 1024;
 
+/// A piece of a body of at most so many bytes is put among the lines: that costs less than a second
+/// piece does in TLS and in the kernel. Beyond that, lines leave before more is put behind them.
+const SMALL: usize = 2048;
+
+/// Room for lines that a connection keeps while it rests.
+const KEPT: usize = 4096;
+
 /// What is to be written: lines, and a piece of a body behind them.
 #[derive(Debug, Default)]
 pub(super) struct Out {
-    lines: BytesMut,
+    lines: Vec<u8>,
+    /// How much of the lines is written.
+    written: usize,
     data: Bytes,
     /// Lines behind the data.
-    behind: BytesMut,
+    behind: Vec<u8>,
     /// Whether the head of the final answer has been written, or is to be.
     pub(super) answers: bool,
     stall: Deadline,
@@ -38,6 +47,65 @@ impl Out {
 
     fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.data.is_empty() && self.behind.is_empty()
+    }
+
+    fn put(&mut self, data: Bytes) {
+        if data.len() <= SMALL {
+            self.lines.extend_from_slice(&data);
+        } else {
+            self.data = data;
+        }
+    }
+
+    /// Where what comes last is put.
+    fn end(&mut self) -> &mut Vec<u8> {
+        if self.data.is_empty() {
+            &mut self.lines
+        } else {
+            &mut self.behind
+        }
+    }
+
+    /// Lines that are not written.
+    fn left(&self) -> &[u8] {
+        self.lines.get(self.written..).unwrap_or_default()
+    }
+
+    /// What is to be written, in order.
+    fn pieces(&self) -> [&[u8]; 3] {
+        [self.left(), &self.data, &self.behind]
+    }
+
+    /// So many bytes were written.
+    fn advance(&mut self, written: usize) {
+        let mut rest = self.advance_lines(written);
+        let data = self.data.len().min(rest);
+        self.data.advance(data);
+        rest -= data;
+        if self.data.is_empty() && !self.behind.is_empty() {
+            // The lines before it are written: those behind it are next.
+            std::mem::swap(&mut self.lines, &mut self.behind);
+            self.advance_lines(rest);
+        }
+    }
+
+    /// So many bytes were written, of the lines at first. Gives how many of them were others.
+    fn advance_lines(&mut self, written: usize) -> usize {
+        let lines = self.left().len().min(written);
+        self.written += lines;
+        if self.written >= self.lines.len() {
+            self.lines.clear();
+            self.written = 0;
+        }
+        written - lines
+    }
+
+    /// Gives back what long lines took.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.lines.shrink_to(KEPT);
+            self.behind = Vec::new();
+        }
     }
 }
 
@@ -52,23 +120,18 @@ pub(super) struct End {
 
 impl<IO> Wire<IO> {
     /// Where lines are put that are to be written. Nothing may be behind them yet.
-    pub(in super::super) fn lines(&mut self) -> &mut BytesMut {
+    pub(in super::super) fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.out.lines
     }
 
     /// Puts a piece of a body behind the lines. There must be none yet.
     pub(in super::super) fn put(&mut self, data: Bytes) {
-        self.out.data = data;
+        self.out.put(data);
     }
 
     /// Writes lines behind that piece.
-    pub(in super::super) fn behind(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let out = &mut self.out;
-        write(if out.data.is_empty() {
-            &mut out.lines
-        } else {
-            &mut out.behind
-        });
+    pub(in super::super) fn behind(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.out.end());
     }
 
     /// Whether nothing is to be written.
@@ -78,20 +141,14 @@ impl<IO> Wire<IO> {
 
     /// Whether a piece may be put there.
     pub(in super::super) fn takes_data(&self) -> bool {
-        self.out.data.is_empty() && self.out.behind.is_empty()
+        let out = &self.out;
+        out.data.is_empty() && out.behind.is_empty() && out.lines.len() <= SMALL
     }
 
     /// The final answer begins, or is over.
     pub(in super::super) fn answers(&mut self, answers: bool) {
         self.out.answers = answers;
     }
-}
-
-/// Takes what was written out of what was to be.
-fn take(pending: &mut impl Buf, written: &mut usize) {
-    let taken = pending.remaining().min(*written);
-    pending.advance(taken);
-    *written -= taken;
 }
 
 impl<IO: AsyncWrite + Unpin> Wire<IO> {
@@ -118,28 +175,18 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
     /// Writes all that is to be written.
     pub(in super::super) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
-            let Out {
-                lines,
-                data,
-                behind,
-                ..
-            } = &self.out;
             let io = Pin::new(&mut self.io);
-            let progress = if data.is_empty() && behind.is_empty() {
-                io.poll_write(cx, lines)
-            } else {
-                let pieces = [&**lines, &**data, &**behind].map(IoSlice::new);
-                let some = if behind.is_empty() { 2 } else { 3 };
-                io.poll_write_vectored(cx, pieces.get(..some).unwrap_or(&pieces))
+            let pieces = self.out.pieces();
+            let progress = match pieces {
+                [lines, [], []] => io.poll_write(cx, lines),
+                [lines, data, []] => io.poll_write_vectored(cx, &[lines, data].map(IoSlice::new)),
+                pieces => io.poll_write_vectored(cx, &pieces.map(IoSlice::new)),
             };
-            let mut written = ready!(self.watch(cx, progress))?;
+            let written = ready!(self.watch(cx, progress))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let out = &mut self.out;
-            take(&mut out.lines, &mut written);
-            take(&mut out.data, &mut written);
-            take(&mut out.behind, &mut written);
+            self.out.advance(written);
         }
         Poll::Ready(Ok(()))
     }
@@ -182,5 +229,38 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
             }
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_put_is_written_once_and_in_order_however_little_goes_at_once(
+            head in 0..3000_usize,
+            data in 0..5000_usize,
+            end in 0..40_usize,
+            goes in prop::collection::vec(1..4000_usize, 1..6),
+        ) {
+            let bytes: Vec<u8> = (0..head + data + end).map(|at| at.to_le_bytes()[0]).collect();
+            let mut rest = bytes.as_slice();
+            let mut out = Out::default();
+            out.queue(rest.split_off(..head).unwrap());
+            out.put(Bytes::copy_from_slice(rest.split_off(..data).unwrap()));
+            out.end().extend_from_slice(rest);
+            let (mut written, mut goes) = (Vec::new(), goes.into_iter().cycle());
+            while !out.is_empty() {
+                let all = out.pieces().concat();
+                let goes = goes.next().unwrap().min(all.len());
+                prop_assert!(goes > 0);
+                written.extend_from_slice(&all[..goes]);
+                out.advance(goes);
+            }
+            prop_assert_eq!(written, bytes);
+        }
     }
 }
