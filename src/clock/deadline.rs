@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::task::coop::unconstrained;
@@ -18,6 +18,8 @@ use crate::clock;
 pub struct Deadline {
     at: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    woken: Option<Waker>,
 }
 
 impl Deadline {
@@ -53,6 +55,11 @@ impl Deadline {
             .get_or_insert_with(|| Box::pin(sleep_until(at.into())));
         if sleep.deadline().into_std() > at {
             sleep.as_mut().reset(at.into());
+        } else if !sleep.is_elapsed()
+            && (self.woken.as_ref()).is_some_and(|woken| woken.will_wake(cx.waker()))
+        {
+            // It was asked already, and to ask again is not for nothing.
+            return Poll::Pending;
         }
         // A deadline is no work: a task that has done all it may for now is held to it too.
         while Pin::new(&mut unconstrained(sleep.as_mut()))
@@ -64,6 +71,7 @@ impl Deadline {
             }
             sleep.as_mut().reset(at.into());
         }
+        self.woken = Some(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -88,5 +96,27 @@ mod tests {
             Poll::Ready((has_budget_remaining(), deadline.poll(cx).is_ready()))
         });
         assert_eq!(met.await, (false, true));
+    }
+
+    #[tokio::test]
+    async fn whoever_asked_last_is_woken_however_often_it_asks() {
+        const WAIT: Duration = Duration::from_millis(20);
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let mut deadline = Deadline::default();
+        for _ in 0..3 {
+            deadline.start(WAIT);
+            assert!(deadline.poll(nobody).is_pending());
+            let met = poll_fn(|cx| match deadline.poll(cx) {
+                Poll::Pending => deadline.poll(cx),
+                met @ Poll::Ready(()) => met,
+            });
+            tokio::time::timeout(WAIT * 50, met).await.unwrap();
+            // The timer is left alone when it is asked for a later time.
+            deadline.start(WAIT);
+            assert!(deadline.poll(nobody).is_pending());
+            tokio::time::sleep(WAIT / 2).await;
+            deadline.start(WAIT);
+            assert!(deadline.poll(nobody).is_pending());
+        }
     }
 }

@@ -247,8 +247,10 @@ impl Visit<'_> {
         let recording = self.recording.as_deref();
         let sent = upstream.send(&mut outbound, &terms, recording).await;
         self.times.answered();
-        self.server = Some(Arc::clone(&upstream.name));
-        let answer = sent.map_err(|error| error.denial())?;
+        let answer = sent.map_err(|error| {
+            self.server = Some(Arc::clone(&upstream.name));
+            error.denial()
+        })?;
         self.server = Some(Arc::clone(&answer.server.settings.label));
         self.retries = answer.retries;
         let (mut answer, tunnel) = inbound::accept(

@@ -53,7 +53,7 @@ impl<'a> Sealing<'a, '_> {
     /// `bad_request` where the judgement did not come as far as the path.
     pub fn seal(
         &self,
-        (method, uri, headers): (Method, &http::Uri, HeaderMap),
+        (method, uri, headers): (Method, &'a http::Uri, HeaderMap),
         body: RequestBody,
         permit: &'a Permit,
         assertion: Option<&'a HeaderValue>,

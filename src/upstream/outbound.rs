@@ -4,6 +4,7 @@
 //! compile. It cleanses the client's headers first and adds the gateway's own after, so that
 //! nothing a client sends can add to, replace or remove them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::header::{CONNECTION, HOST, UPGRADE};
@@ -71,7 +72,7 @@ type Own<'a> = SmallVec<[(&'a HeaderName, &'a HeaderValue); 16]>;
 /// A request that may be sent to an app.
 pub struct Outbound<'a> {
     method: Method,
-    target: Uri,
+    target: Cow<'a, Uri>,
     headers: HeaderMap,
     /// The gateway's own, each name once; they take the place of any in `headers`.
     own: Own<'a>,
@@ -88,7 +89,7 @@ impl<'a> Outbound<'a> {
     /// Makes the request that goes to the app. Whoever calls has shown a permit.
     #[must_use]
     pub fn seal(
-        (method, uri, mut headers): (Method, &Uri, HeaderMap),
+        (method, uri, mut headers): (Method, &'a Uri, HeaderMap),
         body: RequestBody,
         facts: &Facts<'a, '_>,
         permit: &'a Permit,
@@ -219,13 +220,13 @@ fn introduce<'a>(own: &mut Own<'a>, caller: Option<&'a Caller>, facts: &Facts<'a
 
 /// The origin-form target: the path that was judged, with the route's prefixes changed, and the
 /// query without hidden parameters.
-fn target(uri: &Uri, facts: &Facts<'_, '_>) -> Uri {
+fn target<'u>(uri: &'u Uri, facts: &Facts<'_, '_>) -> Cow<'u, Uri> {
     let untouched = facts.forward.strip_prefix.is_none()
         && facts.forward.add_prefix.is_none()
         && facts.hidden_query.is_empty()
         && facts.path.raw() == uri.path();
     if untouched && uri.authority().is_none() {
-        return uri.clone();
+        return Cow::Borrowed(uri);
     }
     let (strip, add) = (&facts.forward.strip_prefix, &facts.forward.add_prefix);
     let path = facts.path.rewritten(strip.as_deref(), add.as_deref());
@@ -239,5 +240,5 @@ fn target(uri: &Uri, facts: &Facts<'_, '_>) -> Uri {
         Some(query) => format!("{path}?{query}"),
         None => path.into_owned(),
     };
-    PathAndQuery::try_from(text).map_or_else(|_| Uri::from_static("/"), Uri::from)
+    Cow::Owned(PathAndQuery::try_from(text).map_or_else(|_| Uri::from_static("/"), Uri::from))
 }
