@@ -8,6 +8,7 @@ pub mod cors;
 pub mod csrf;
 pub mod denial;
 pub mod expect;
+pub mod field_name;
 pub mod forwarded;
 mod framing;
 pub mod headers;

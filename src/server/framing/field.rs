@@ -84,17 +84,40 @@ fn blank_in_name(rest: &[u8]) -> Violation {
 
 /// A value holds HTAB, printable ASCII and obs-text (RFC 9110 §5.5); nothing else.
 fn check_value(value: &[u8]) -> Result<(), Violation> {
-    // Without an early way out the compiler looks at many bytes at a time.
-    let spoilt = value
-        .iter()
-        .fold(false, |spoilt, &byte| spoilt | is_control(byte));
-    if !spoilt {
+    if !has_control(value) {
         return Ok(());
     }
     match value.iter().copied().find(|&byte| is_control(byte)) {
         Some(b'\r') => Err(Violation::BareCr),
         Some(0) => Err(Violation::Nul),
         Some(_) | None => Err(Violation::Control),
+    }
+}
+
+/// Whether a control character other than HTAB is among these.
+///
+/// Without an early way out the compiler looks at many bytes at a time; and rather at some of them twice
+/// than at the last ones each by itself.
+fn has_control(bytes: &[u8]) -> bool {
+    fn any<const N: usize>(bytes: Option<&[u8; N]>) -> bool {
+        let spoilt = |bytes: &[u8; N]| {
+            bytes
+                .iter()
+                .fold(0, |spoilt, &byte| spoilt | u8::from(is_control(byte)))
+        };
+        bytes.is_some_and(|bytes| spoilt(bytes) != 0)
+    }
+    match bytes.len() {
+        16.. => {
+            let (whole, _last) = bytes.as_chunks::<16>();
+            let spoilt = whole
+                .iter()
+                .fold(false, |spoilt, one| spoilt | any(Some(one)));
+            spoilt | any(bytes.last_chunk::<16>())
+        }
+        8.. => any(bytes.first_chunk::<8>()) | any(bytes.last_chunk::<8>()),
+        4.. => any(bytes.first_chunk::<4>()) | any(bytes.last_chunk::<4>()),
+        _ => bytes.iter().any(|&byte| is_control(byte)),
     }
 }
 
@@ -138,7 +161,22 @@ pub(super) const fn alphanumerics_and(others: &[u8]) -> [bool; 256] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_control_character_hides_among_others(
+            mut bytes in prop::collection::vec(b' '..=b'~', 0..70), at in 0..70_usize, byte: u8,
+        ) {
+            prop_assert!(!has_control(&bytes));
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+                prop_assert_eq!(has_control(&bytes), is_control(byte));
+            }
+        }
+    }
 
     #[test]
     fn a_name_is_a_token_and_nothing_else() {

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, request};
 
 use super::head::Spans;
 use super::violation::Violation;
+use crate::policy::field_name;
 
 /// The request whose parts stand at `spans` of `head`. Its values are slices of it.
 pub(super) fn take(
@@ -17,7 +18,7 @@ pub(super) fn take(
 ) -> Result<request::Parts, Violation> {
     let mut fields = HeaderMap::with_capacity(spans.fields.len());
     for (name, value) in &spans.fields {
-        let name = HeaderName::from_bytes(at(head, name)).or(Err(Violation::NameByte))?;
+        let name = field_name::read(at(head, name)).or(Err(Violation::NameByte))?;
         if name == UPGRADE && !upgrade {
             continue;
         }

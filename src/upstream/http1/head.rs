@@ -9,6 +9,8 @@ use bytes::{Buf, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::policy::field_name;
+
 /// Fields that an answer may have.
 const MAX_FIELDS: usize = 256;
 /// Room for the fields that the gateway adds, so that the table need not grow for them.
@@ -82,7 +84,7 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head
     let mut present = Present::default();
     for &[name_start, name_size, start, size] in &spans {
         let name = bytes.get(name_start..name_start + name_size);
-        let name = HeaderName::from_bytes(name.unwrap_or_default())
+        let name = field_name::read(name.unwrap_or_default())
             .map_err(|_bad| "a header name that is none")?;
         // An empty value may stand anywhere.
         let value = if size == 0 {
