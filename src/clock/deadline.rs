@@ -58,7 +58,7 @@ impl Deadline {
         } else if !sleep.is_elapsed()
             && (self.woken.as_ref()).is_some_and(|woken| woken.will_wake(cx.waker()))
         {
-            // It was asked already, and to ask again is not for nothing.
+            // It was asked already; to ask again takes a lock.
             return Poll::Pending;
         }
         // A deadline is no work: a task that has done all it may for now is held to it too.

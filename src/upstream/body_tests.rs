@@ -8,7 +8,7 @@ use crate::upstream::incoming::{Http1Body, Source};
 
 const IDLE: Duration = Duration::from_millis(60);
 
-/// Gives what the test says, and until then wakes at once, as a socket does for bytes that came.
+/// Gives what the test says, and until then nothing; it wakes nobody.
 #[derive(Debug)]
 struct Told(Mutex<mpsc::Receiver<&'static [u8]>>);
 

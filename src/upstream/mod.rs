@@ -36,6 +36,8 @@ use name::Name;
 use server::{Place, Server, ServerTls, Upstream};
 use standing::Standing;
 
+pub(crate) use http1::{chunk_size, field};
+
 /// Every upstream, in the order of `UpstreamId`.
 #[derive(Debug, Default)]
 pub struct Upstreams(Vec<Arc<Upstream>>);

@@ -17,6 +17,9 @@ use super::violation::Violation;
 /// Content-Lengths above this overflow somewhere behind us.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
+/// Room for field lines that a connection keeps between two heads.
+const USUAL_FIELDS: usize = 32;
+
 /// What stands behind a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -166,6 +169,7 @@ impl Head {
         self.lines = Lines::default();
         self.stage = Stage::default();
         self.spans.fields.clear();
+        self.spans.fields.shrink_to(USUAL_FIELDS);
         self.facts = Facts::default();
         taken
     }

@@ -13,6 +13,7 @@ use super::head::{self, Framing};
 use super::held::{Held, Stream};
 use super::wire::Wire;
 use crate::pipeline::body::Body;
+use crate::upstream::chunk_size;
 
 /// An answer whose head is to be written.
 #[derive(Debug)]
@@ -131,8 +132,7 @@ impl Answer {
                     .ok_or_else(|| cut("the body is longer than its head says"))?;
             }
             Framing::Chunked(_) => {
-                let size = format!("{:x}\r\n", data.len());
-                wire.lines().extend_from_slice(size.as_bytes());
+                chunk_size(wire.lines(), data.len());
                 wire.put(data);
                 // At once: a client may not take a chunk for whole before its end.
                 wire.behind(|lines| lines.extend_from_slice(b"\r\n"));

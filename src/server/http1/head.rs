@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::SizeHint;
 
 use crate::clock;
+use crate::upstream::field;
 
 /// What an answer needs to know of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,16 +150,12 @@ fn status_line(lines: &mut Vec<u8>, status: StatusCode) {
 }
 
 fn line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    lines.extend_from_slice(name.as_str().as_bytes());
-    lines.extend_from_slice(b": ");
-    lines.extend_from_slice(value.as_bytes());
-    lines.extend_from_slice(b"\r\n");
+    field(lines, name.as_str().as_bytes(), value.as_bytes());
 }
 
 fn length_line(lines: &mut Vec<u8>, length: u64) {
-    lines.extend_from_slice(b"content-length: ");
-    lines.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-    lines.extend_from_slice(b"\r\n");
+    let mut digits = itoa::Buffer::new();
+    field(lines, b"content-length", digits.format(length).as_bytes());
 }
 
 fn length(value: &HeaderValue) -> Option<u64> {

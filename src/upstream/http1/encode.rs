@@ -97,7 +97,7 @@ pub(super) fn head<'f>(
 }
 
 /// One header line. A `HeaderValue` holds no CR, LF or NUL.
-pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -105,7 +105,7 @@ pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// The line before a chunk's data (RFC 9112 §7.1).
-pub(super) fn chunk_size(out: &mut Vec<u8>, size: usize) {
+pub(crate) fn chunk_size(out: &mut Vec<u8>, size: usize) {
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
         let digit = u8::try_from((size >> (place * 4)) & 0xf).unwrap_or(0);

@@ -11,4 +11,5 @@ mod encode;
 mod head;
 mod link;
 
+pub(crate) use encode::{chunk_size, field};
 pub(super) use link::{Failure, Link, Received};
