@@ -87,11 +87,10 @@ pub(super) async fn foresee(gate: &Snapshot, ask: &Ask, who: Who, now: Timestamp
                 peer: &ask.peer,
                 target_limit: gate.settings.server.limits.request_line,
                 opening: Opening::Upgrade,
-                known: None,
                 came: None,
                 recording: None,
             };
-            let verdict = judge(gate, &subject, who, now, &mut judged).await;
+            let verdict = judge(gate, &subject, who, now, None, &mut judged).await;
             verdict.and_then(|verdict| act(gate, ask, &judged, verdict, now))
         }
     };

@@ -52,7 +52,9 @@ impl Visit<'_> {
                 "no route matches this host and path",
             ));
         };
-        check_length(&headers, route.body_limit)?;
+        if !incoming.is_end_stream() {
+            check_length(&headers, route.body_limit)?;
+        }
         match &route.action {
             Action::Respond {
                 status,
@@ -251,10 +253,10 @@ impl Visit<'_> {
             self.server = Some(Arc::clone(&upstream.name));
             error.denial()
         })?;
-        self.server = Some(Arc::clone(&answer.server.settings.label));
         self.retries = answer.retries;
+        self.server = Some(answer.server);
         let (mut answer, tunnel) = inbound::accept(
-            answer,
+            (answer.response, answer.sticky),
             judged.handshake.as_ref(),
             client.scheme,
             (&upstream.cookies, self.now),

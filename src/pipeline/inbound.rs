@@ -11,7 +11,7 @@ use crate::policy::forwarded::Scheme;
 use crate::policy::headers::cleanse_answer;
 use crate::policy::set_cookie::Repairs;
 use crate::policy::websocket::{self, Handshake};
-use crate::upstream::client::{Answer, AnswerOr};
+use crate::upstream::client::AnswerOr;
 use crate::upstream::outbound::STICKY_COOKIE;
 use crate::upstream::tunnel::Handover;
 
@@ -22,18 +22,18 @@ use crate::upstream::tunnel::Handover;
 ///
 /// `upstream_invalid` for a 101 that does not answer the client's handshake (RFC 6455 §4.1).
 pub(super) fn accept(
-    answer: Answer,
+    (response, sticky): (Response<AnswerOr>, Option<u64>),
     handshake: Option<&Handshake>,
     scheme: Scheme,
     (repairs, now): (&Repairs, Timestamp),
 ) -> Result<(Response<Body>, Option<Box<Handover>>), Denial> {
-    let (mut head, body) = answer.response.into_parts();
+    let (mut head, body) = response.into_parts();
     let switches =
         head.status == StatusCode::SWITCHING_PROTOCOLS && websocket::is_switch(&head.headers);
     cleanse_answer(&mut head.headers);
     repairs.apply(&mut head.headers, now);
     head.version = Version::HTTP_11;
-    if let Some(id) = answer.sticky {
+    if let Some(id) = sticky {
         // Over plain http a browser would drop a cookie that says Secure.
         let secure = match scheme {
             Scheme::Https => "; Secure",

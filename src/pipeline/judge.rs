@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::ORIGIN;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::arrival::Arrival;
@@ -70,8 +69,6 @@ pub struct Subject<'u, 'h> {
     pub target_limit: usize,
     /// How it asks for a WebSocket, if it does.
     pub opening: Opening,
-    /// Where the connection's last request was for.
-    pub known: Option<&'h Arc<Arrival>>,
     /// When it came, by the monotonic clock, where it counts against the route's limits.
     pub came: Option<Instant>,
     /// Where the steps of a sampled request are recorded.
@@ -94,6 +91,8 @@ pub struct Judged<'u> {
     pub path: Option<CanonicalPath<'u>>,
     /// Who the client is.
     pub client: Option<Arc<Arrival>>,
+    /// Whether that was worked out for this request, and not for one before it.
+    pub arrived_anew: bool,
     /// The route that was chosen.
     pub route: Option<Arc<Route>>,
     /// Where the path has routes for other methods alone: one whose cross-origin rule allows the
@@ -101,7 +100,7 @@ pub struct Judged<'u> {
     pub beside: Option<Arc<Route>>,
     /// The WebSocket handshake, where it is one.
     pub handshake: Option<Handshake>,
-    /// What the authenticators said.
+    /// What the authenticators said, but for the caller.
     pub attempt: Option<Attempt<'u>>,
     /// Who is calling, where a credential held.
     pub caller: Option<Arc<Caller>>,
@@ -128,7 +127,8 @@ pub enum Verdict {
     Permitted(Permit),
 }
 
-/// Judges a request at a point in time. `judged` keeps what was found out, whatever comes of it.
+/// Judges a request at a point in time. `known` is where the connection's last request was for;
+/// `judged` keeps what was found out, whatever comes of it.
 ///
 /// # Errors
 ///
@@ -138,14 +138,17 @@ pub async fn judge<'u>(
     subject: &Subject<'u, '_>,
     who: Who,
     now: Timestamp,
+    known: Option<Arc<Arrival>>,
     judged: &mut Judged<'u>,
 ) -> Result<Verdict, Denial> {
     let policy = &gate.policy;
     check_size(policy.header_count, subject)?;
-    check_framing(subject.version, subject.method, subject.headers)?;
-    let arrival = match subject.known {
-        Some(known) if known.fits(gate, subject) => Arc::clone(known),
-        Some(_) | None => Arc::new(Arrival::of(gate, subject, &who)?),
+    let present = check_framing(subject.version, subject.method, subject.headers)?;
+    let known = known.filter(|known| known.fits(gate, subject));
+    judged.arrived_anew = known.is_none();
+    let arrival = match known {
+        Some(known) => known,
+        None => Arc::new(Arrival::of(gate, subject, &who)?),
     };
     let client = judged.client.insert(arrival);
     let host = client.host.as_ref();
@@ -154,7 +157,7 @@ pub async fn judge<'u>(
         policy.merge_slashes,
     )?);
 
-    let origin = subject.headers.get(ORIGIN);
+    let origin = present.origin(subject.headers);
     if cors::is_preflight(subject.method, subject.headers)
         && let Some(answer) = preflight(gate, subject, host, path, &mut judged.route)
     {
@@ -169,12 +172,11 @@ pub async fn judge<'u>(
             missed(&miss)
         })?;
     let route = judged.route.insert(Arc::clone(route));
-    judged.handshake = websocket::handshake(
-        subject.opening,
-        subject.version,
-        subject.method,
-        subject.headers,
-    )?;
+    if present.has_upgrade() || subject.opening != Opening::Upgrade {
+        let Subject { opening, .. } = *subject;
+        let (version, method) = (subject.version, subject.method);
+        judged.handshake = websocket::handshake(opening, version, method, subject.headers)?;
+    }
 
     let counting = Counting::of(gate, route, subject, client.ip);
     let checked = async {
@@ -206,7 +208,7 @@ pub async fn judge<'u>(
                     recorded::authentication(gate, recording, began, &attempt);
                 }
                 by_cookie = attempt.by_cookie;
-                judged.caller.clone_from(&attempt.caller);
+                judged.caller = attempt.caller.take();
                 let denial = attempt.denial.take();
                 judged.attempt = Some(attempt);
                 if let Some(denial) = denial {

@@ -1,11 +1,13 @@
 //! What is told of a request when its answer has ended: one log line, its counters, and, where it
 //! was refused, its entry among the recent refusals.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::arrival::Arrival;
 use super::judge::{Judged, Peer};
 use super::trace;
 use crate::clock::{self, Timestamp};
@@ -15,7 +17,7 @@ use crate::policy::forwarded::Scheme;
 use crate::policy::identity::Caller;
 use crate::policy::route::RouteId;
 use crate::telemetry::spans::{Finished, Recording};
-use crate::telemetry::{Completed, Held, Trace};
+use crate::telemetry::{Completed, Trace};
 use crate::upstream::body::Progress;
 
 /// When the steps of a visit were.
@@ -74,17 +76,37 @@ impl Times {
     }
 }
 
+/// A request under way, counted as such until this is dropped, and the snapshot that it keeps.
+#[derive(Debug)]
+#[must_use = "it counts for as long as it is held"]
+pub(super) struct UnderWay(Arc<Snapshot>);
+
+impl UnderWay {
+    pub(super) fn begin(gate: Arc<Snapshot>) -> Self {
+        gate.metrics.request_begins();
+        Self(gate)
+    }
+
+    /// The snapshot in force when it came.
+    pub(super) const fn gate(&self) -> &Arc<Snapshot> {
+        &self.0
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.metrics.request_ends();
+    }
+}
+
 /// What was seen of a request when its answer begins.
 #[derive(Debug)]
-pub(super) struct Seen<'a, 'j> {
+pub(super) struct Seen {
     pub(super) request_id: HeaderValue,
     pub(super) traceparent: HeaderValue,
     pub(super) recording: Option<Box<Recording>>,
     pub(super) method: Method,
-    pub(super) uri: Uri,
     pub(super) version: Version,
-    pub(super) peer: &'a Peer,
-    pub(super) judged: &'a Judged<'j>,
     pub(super) denial: Option<Denial>,
     pub(super) status: StatusCode,
     pub(super) close: Option<u16>,
@@ -93,57 +115,28 @@ pub(super) struct Seen<'a, 'j> {
     pub(super) request_bytes: u64,
     pub(super) progress: Option<Arc<Progress>>,
     pub(super) preflight: bool,
-    pub(super) held: Held,
 }
 
-/// A request whose answer is on its way. The report is made when this is dropped.
+/// What is told of how a request was judged.
 #[derive(Debug)]
-pub(super) struct Report {
-    gate: Arc<Snapshot>,
-    at: Timestamp,
-    times: Times,
-    request_id: HeaderValue,
-    traceparent: HeaderValue,
-    recording: Option<Box<Recording>>,
-    is_https: bool,
-    client: std::net::IpAddr,
-    route: Option<RouteId>,
-    method: Method,
-    uri: Uri,
-    host: Option<HeaderValue>,
-    status: StatusCode,
-    close: Option<u16>,
-    denial: Option<Denial>,
-    overlooked: Option<Denial>,
-    preflight: bool,
-    caller: Option<Arc<Caller>>,
-    request_bytes: u64,
-    progress: Option<Arc<Progress>>,
-    response_bytes: u64,
-    cut_off: bool,
-    server: Option<Arc<str>>,
-    retries: u32,
-    version: Version,
+pub(super) struct Settled {
+    peer: IpAddr,
     tls: Option<&'static str>,
+    client: Option<Arc<Arrival>>,
+    route: Option<RouteId>,
+    caller: Option<Arc<Caller>>,
+    overlooked: Option<Denial>,
     trace: Option<Trace>,
-    /// Counts the request as under way.
-    _held: Held,
 }
 
-impl Report {
-    /// Begins the report of a request whose answer's head is settled. Counts the verdicts of
-    /// authenticators, which are settled too.
-    pub(super) fn begin(
-        mut times: Times,
-        at: Timestamp,
-        gate: Arc<Snapshot>,
-        seen: Seen<'_, '_>,
-    ) -> Box<Self> {
-        // What comes after the app's answer is too short to read the clock for.
-        if times.answered.is_none() {
-            times.decided = Some(clock::monotonic());
-        }
-        let judged = seen.judged;
+impl Settled {
+    /// Takes what is told out of a judgement, and counts the verdicts of authenticators.
+    pub(super) fn of(
+        gate: &Snapshot,
+        peer: &Peer,
+        judged: Judged<'_>,
+        denial: Option<&Denial>,
+    ) -> Self {
         for one in judged.attempt.iter().flat_map(|attempt| &attempt.tries) {
             if let Some(metrics) = gate.metrics.authenticator(one.authenticator) {
                 metrics.verdict(one.outcome, one.reused);
@@ -152,48 +145,68 @@ impl Report {
                 }
             }
         }
-        let objected = seen.denial.as_ref().or(judged.overlooked.as_ref());
-        let trace = objected.map(|denial| trace::of(&gate, judged, seen.peer, Some(denial)));
+        let objected = denial.or(judged.overlooked.as_ref());
+        let trace = objected.map(|denial| trace::of(gate, &judged, peer, Some(denial)));
+        Self {
+            peer: peer.address.ip(),
+            tls: peer.tls.as_ref().map(|tls| tls.version),
+            client: judged.client,
+            route: judged.route.map(|route| route.id),
+            caller: judged.caller,
+            overlooked: judged.overlooked,
+            trace,
+        }
+    }
+
+    fn is_https(&self) -> bool {
+        let client = self.client.as_ref();
+        client.map_or(self.tls.is_some(), |client| client.scheme == Scheme::Https)
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        self.client.as_ref().map_or(self.peer, |client| client.ip)
+    }
+
+    fn host(&self) -> Option<&HeaderValue> {
+        self.client.as_ref().map(|client| &client.authority)
+    }
+}
+
+/// A request whose answer is on its way. The report is made when this is dropped.
+#[derive(Debug)]
+pub(super) struct Report {
+    under_way: UnderWay,
+    at: Timestamp,
+    times: Times,
+    uri: Uri,
+    settled: Settled,
+    seen: Seen,
+    response_bytes: u64,
+    cut_off: bool,
+}
+
+impl Report {
+    /// Begins the report of a request whose answer's head is settled.
+    pub(super) fn begin(
+        (mut times, at): (Times, Timestamp),
+        under_way: UnderWay,
+        uri: Uri,
+        settled: Settled,
+        seen: Seen,
+    ) -> Box<Self> {
+        // What comes after the app's answer is too short to read the clock for.
+        if times.answered.is_none() {
+            times.decided = Some(clock::monotonic());
+        }
         Box::new(Self {
+            under_way,
             at,
             times,
-            request_id: seen.request_id,
-            traceparent: seen.traceparent,
-            recording: seen.recording,
-            is_https: judged
-                .client
-                .as_ref()
-                .map_or(seen.peer.tls.is_some(), |client| {
-                    client.scheme == Scheme::Https
-                }),
-            client: judged
-                .client
-                .as_ref()
-                .map_or(seen.peer.address.ip(), |client| client.ip),
-            route: judged.route.as_ref().map(|route| route.id),
-            method: seen.method,
-            uri: seen.uri,
-            host: judged
-                .client
-                .as_ref()
-                .map(|client| client.authority.clone()),
-            status: seen.status,
-            close: seen.close,
-            denial: seen.denial,
-            overlooked: judged.overlooked.clone(),
-            preflight: seen.preflight,
-            caller: judged.caller.clone(),
-            request_bytes: seen.request_bytes,
-            progress: seen.progress,
+            uri,
+            settled,
+            seen,
             response_bytes: 0,
             cut_off: false,
-            server: seen.server,
-            retries: seen.retries,
-            version: seen.version,
-            tls: seen.peer.tls.as_ref().map(|tls| tls.version),
-            trace,
-            _held: seen.held,
-            gate,
         })
     }
 
@@ -220,27 +233,27 @@ fn text(value: &HeaderValue, told: bool) -> &str {
 impl Report {
     /// Hands a sampled request over to be exported.
     fn export(&mut self) {
-        let (Some(recording), Some(tracer)) = (self.recording.take(), &self.gate.traces) else {
+        let gate = self.under_way.gate();
+        let (Some(recording), Some(tracer)) = (self.seen.recording.take(), &gate.traces) else {
             return;
         };
-        let routes = &self.gate.policy.routes;
-        let route = self.route.and_then(|id| routes.get(id));
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let route = self.settled.route.and_then(|id| gate.policy.routes.get(id));
+        let host = self.settled.host().and_then(|host| host.to_str().ok());
         tracer.export(Finished {
             recording,
             at: self.at,
             started: self.times.started,
             ended: clock::monotonic(),
-            request_id: Finished::text(text(&self.request_id, true)),
-            method: self.method.clone(),
-            is_https: self.is_https,
+            request_id: Finished::text(text(&self.seen.request_id, true)),
+            method: self.seen.method.clone(),
+            is_https: self.settled.is_https(),
             host: host.map(Finished::text),
             path: Finished::text(self.uri.path()),
             route: route.map(|route| route.pattern.as_str().into()),
-            version: self.version,
-            status: self.status.as_u16(),
-            refused: self.denial.as_ref().map(Denial::code),
-            overlooked: self.overlooked.as_ref().map(Denial::code),
+            version: self.seen.version,
+            status: self.seen.status.as_u16(),
+            refused: self.seen.denial.as_ref().map(Denial::code),
+            overlooked: self.settled.overlooked.as_ref().map(Denial::code),
             cut_off: self.cut_off,
             gateway_time: self.times.gateway(),
         });
@@ -249,48 +262,48 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if self.recording.is_some() {
+        if self.seen.recording.is_some() {
             self.export();
         }
+        let metrics = &self.under_way.gate().metrics;
+        let (settled, seen) = (&mut self.settled, &self.seen);
+        let trace = settled.trace.take();
         // Texts that nobody will read are not made, and the clock is not read for them.
-        let told = (self.gate.metrics).tells(self.denial.is_some() || self.overlooked.is_some());
-        let identity = self.caller.as_ref().map(|caller| caller.identity());
+        let told = metrics.tells(seen.denial.is_some() || settled.overlooked.is_some());
+        let identity = settled.caller.as_ref().map(|caller| caller.identity());
+        let uploaded = seen.progress.as_ref();
         let completed = Completed {
             at: self.at,
-            request_id: text(&self.request_id, told),
-            trace_id: text(&self.traceparent, told).get(3..35).unwrap_or_default(),
-            client: self.client,
-            route: self.route,
-            method: &self.method,
-            host: self.host.as_ref().map_or("", |host| text(host, told)),
+            request_id: text(&seen.request_id, told),
+            trace_id: text(&seen.traceparent, told).get(3..35).unwrap_or_default(),
+            client: settled.client_ip(),
+            route: settled.route,
+            method: &seen.method,
+            host: settled.host().map_or("", |host| text(host, told)),
             path: self.uri.path(),
-            status: self.status,
-            close: self.close,
-            denial: self.denial.as_ref(),
-            overlooked: self.overlooked.as_ref(),
-            preflight: self.preflight,
+            status: seen.status,
+            close: seen.close,
+            denial: seen.denial.as_ref(),
+            overlooked: settled.overlooked.as_ref(),
+            preflight: seen.preflight,
             user: identity.map(|identity| &*identity.user),
             authenticator: identity.map(|identity| &*identity.authenticator),
             gateway_time: self.times.gateway(),
             app_time: self.times.app(),
             total_time: self.times.total(told),
-            request_bytes: self.request_bytes
-                + self
-                    .progress
-                    .as_ref()
-                    .map_or(0, |progress| progress.bytes()),
+            request_bytes: seen.request_bytes + uploaded.map_or(0, |progress| progress.bytes()),
             response_bytes: self.response_bytes,
             cut_off: self.cut_off,
-            server: self.server.as_deref(),
-            retries: self.retries,
-            version: self.version,
-            tls: self.tls,
-            trace: self.trace.take(),
+            server: seen.server.as_deref(),
+            retries: seen.retries,
+            version: seen.version,
+            tls: settled.tls,
+            trace,
         };
         if told {
-            self.gate.metrics.record(completed);
+            metrics.record(completed);
         } else {
-            self.gate.metrics.record_untold(&completed);
+            metrics.record_untold(&completed);
         }
     }
 }

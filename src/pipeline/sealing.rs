@@ -102,7 +102,7 @@ impl<'a> Passing<'a> {
         let Some(attempt) = &judged.attempt else {
             return passing;
         };
-        if attempt.caller.is_some() {
+        if judged.caller.is_some() {
             for source in &attempt.refused_credentials {
                 match source {
                     Source::Header(name) => passing.refused.push(Refused::Header(name)),

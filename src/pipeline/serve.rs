@@ -11,7 +11,7 @@ use super::body::Body;
 use super::ids::{Place, request_id};
 use super::judge::{Judged, Peer, Subject, Verdict, Who, judge};
 use super::look::Look;
-use super::report::{Report, Times};
+use super::report::{Report, Seen, Settled, Times, UnderWay};
 use super::respond;
 use super::socket::{self, Becomes};
 use crate::clock::{self, Timestamp};
@@ -54,15 +54,13 @@ impl Visitor {
         self.known.lock().ok().and_then(|known| known.clone())
     }
 
-    /// Keeps what the last request told, where that is news.
-    fn remember(&self, before: Option<&Arc<Arrival>>, now: Option<&Arc<Arrival>>) {
-        let Some(now) = now else {
-            return;
-        };
-        if before.is_none_or(|before| !Arc::ptr_eq(before, now))
+    /// Keeps what a request told, where that is news.
+    fn remember(&self, judged: &Judged<'_>) {
+        if judged.arrived_anew
+            && judged.client.is_some()
             && let Ok(mut known) = self.known.lock()
         {
-            *known = Some(Arc::clone(now));
+            known.clone_from(&judged.client);
         }
     }
 }
@@ -119,7 +117,8 @@ pub async fn serve(
         body: incoming,
         opening,
     } = brought;
-    let gate = visitor.gateway.snapshot();
+    let under_way = UnderWay::begin(visitor.gateway.snapshot());
+    let gate = under_way.gate();
     let request::Parts {
         method,
         uri,
@@ -128,11 +127,10 @@ pub async fn serve(
         ..
     } = head;
     let look = Look::at(&headers);
-    let mut visit = Visit::begin(visitor, &gate, (&mut headers, &look), interim);
+    let mut visit = Visit::begin(visitor, gate, (&mut headers, &look), interim);
     let now = visit.now;
     let head_bytes = head_size(&method, &uri, look.bytes);
     let preflight = cors::is_preflight(&method, &headers);
-    let known = visitor.known();
     let mut judged = Judged::default();
     let kept_method = method.clone();
     let outcome = if let Some(denial) = violation {
@@ -146,14 +144,14 @@ pub async fn serve(
             peer: &visitor.peer,
             target_limit: gate.settings.server.limits.request_line,
             opening,
-            known: known.as_ref(),
             came: Some(visit.times.started()),
             recording: visit.recording.as_deref(),
         };
         let verdict = {
             let place = subject.recording.map(Recording::here);
-            let judging = pin!(judge(&gate, &subject, Who::Bearer, now, &mut judged));
-            under(place, judging).await
+            let known = visitor.known();
+            let judging = judge(gate, &subject, Who::Bearer, now, known, &mut judged);
+            under(place, pin!(judging)).await
         };
         match verdict {
             Err(denial) => {
@@ -171,7 +169,7 @@ pub async fn serve(
             }
         }
     };
-    visitor.remember(known.as_ref(), judged.client.as_ref());
+    visitor.remember(&judged);
     let (mut answer, denial) = match outcome {
         Ok(answer) => (answer, None),
         Err(denial) => {
@@ -185,31 +183,25 @@ pub async fn serve(
     let told = denial.as_ref().filter(|_| close.is_some());
     let status = told.map_or(answer.status(), Denial::status);
     visit.finish(&mut answer, &judged, look.origin.as_ref());
-    let report = Report::begin(
-        visit.times,
-        now,
-        Arc::clone(&gate),
-        super::report::Seen {
-            request_id: visit.request_id,
-            traceparent: visit.traceparent,
-            recording: visit.recording,
-            method: kept_method,
-            uri: uri.clone(),
-            version,
-            peer: &visitor.peer,
-            judged: &judged,
-            denial,
-            status,
-            close,
-            server: visit.server,
-            retries: visit.retries,
-            request_bytes: head_bytes,
-            progress: visit.progress,
-            preflight,
-            held: visitor.gateway.metrics.in_flight(),
-        },
-    );
-    (answer.map(|body| body.reported(report)), visit.becomes)
+    let settled = Settled::of(gate, &visitor.peer, judged, denial.as_ref());
+    let seen = Seen {
+        request_id: visit.request_id,
+        traceparent: visit.traceparent,
+        recording: visit.recording,
+        method: kept_method,
+        version,
+        denial,
+        status,
+        close,
+        server: visit.server,
+        retries: visit.retries,
+        request_bytes: head_bytes,
+        progress: visit.progress,
+        preflight,
+    };
+    let (times, becomes) = (visit.times, visit.becomes);
+    let report = Report::begin((times, now), under_way, uri, settled, seen);
+    (answer.map(|body| body.reported(report)), becomes)
 }
 
 impl<'a> Visit<'a> {

@@ -17,7 +17,11 @@ use crate::policy::denial::{Code, Denial};
 ///
 /// `method_not_allowed` for `TRACE`, `TRACK` and `CONNECT`; `bad_request` for a head that is
 /// framed in two ways, in none, or as another version of HTTP frames it.
-pub fn check_framing(version: Version, method: &Method, headers: &HeaderMap) -> Result<(), Denial> {
+pub fn check_framing(
+    version: Version,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Present, Denial> {
     check_method(method)?;
     let present = Present::of(headers);
     if present.hosts > 1 {
@@ -33,22 +37,24 @@ pub fn check_framing(version: Version, method: &Method, headers: &HeaderMap) -> 
     };
     if version == Version::HTTP_2 {
         check_http2(headers)?;
-    } else if let Some(coding) = headers.get(TRANSFER_ENCODING).filter(|_| present.coding) {
+    } else if present.coding
+        && let Some(coding) = headers.get(TRANSFER_ENCODING)
+    {
         check_coding(version, coding, headers, length)?;
     }
     if present.expect {
-        check_expect(headers)
-    } else {
-        Ok(())
+        check_expect(headers)?;
     }
+    Ok(present)
 }
 
-/// Which of the fields that frame a request are there, by one look at each: most requests have
-/// none but `Host`.
-#[derive(Default)]
-struct Present {
+/// Which of the fields that a request is judged by are there, by one look at each: most requests
+/// have none but `Host`, and a look-up costs more than the look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Present {
     hosts: usize,
     origins: usize,
+    upgrades: usize,
     length: bool,
     coding: bool,
     expect: bool,
@@ -60,11 +66,27 @@ impl Present {
         for (name, _) in headers {
             present.hosts += usize::from(*name == HOST);
             present.origins += usize::from(*name == ORIGIN);
+            present.upgrades += usize::from(*name == UPGRADE);
             present.length |= *name == CONTENT_LENGTH;
             present.coding |= *name == TRANSFER_ENCODING;
             present.expect |= *name == EXPECT;
         }
         present
+    }
+
+    /// `Origin`, where it is there.
+    #[must_use]
+    pub fn origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        if self.origins == 0 {
+            return None;
+        }
+        headers.get(ORIGIN)
+    }
+
+    /// Whether `Upgrade` is there.
+    #[must_use]
+    pub fn has_upgrade(&self) -> bool {
+        self.upgrades > 0
     }
 }
 
@@ -170,7 +192,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.append(name, HeaderValue::from_bytes(value).unwrap());
         }
-        check_framing(version, &Method::POST, &headers)
+        check_framing(version, &Method::POST, &headers).map(drop)
     }
 
     fn refused(version: Version, lines: &[(&str, &[u8])]) -> bool {

@@ -86,8 +86,8 @@ impl Hygiene {
     /// Hop-by-hop fields go (RFC 9110 §7.6.1) with what `Connection` names, and every field that
     /// an app's server could read as an identity, forwarding or override header. Several `Cookie`
     /// lines become one (RFC 9113 §8.2.3). With `upgrade` exactly `Connection: Upgrade` and
-    /// `Upgrade: websocket` are there afterwards.
-    pub fn cleanse(&self, headers: &mut HeaderMap, upgrade: bool) {
+    /// `Upgrade: websocket` are there afterwards. Whether there are cookies.
+    pub fn cleanse(&self, headers: &mut HeaderMap, upgrade: bool) -> bool {
         let mut doomed = Doomed::new();
         let (mut connection, mut te, mut cookies) = (false, false, false);
         for name in headers.keys() {
@@ -114,6 +114,7 @@ impl Hygiene {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
+        cookies
     }
 
     /// Removes the names that tell who is calling from an app's answer.

@@ -5,13 +5,13 @@
 //!
 //! A connection is looked at for the client's next bytes three times a request when there are none
 //! yet. On TLS each such look makes room for a record first; so the socket is asked before: it knows
-//! whether the last read has emptied it.
+//! whether the last read has emptied it. And who waits for it already is not put down again.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -72,6 +72,9 @@ pub(super) struct Secured {
     stream: TlsStream<Socket>,
     /// Whether TLS holds nothing to hand on and waits for the socket.
     drained: bool,
+    /// Whether the socket wakes `woken` for what comes next, since nothing was read after it was asked to.
+    waits: bool,
+    woken: Option<Waker>,
     /// What went wrong behind bytes that were handed on.
     failed: Option<io::Error>,
 }
@@ -81,6 +84,8 @@ impl Secured {
         Self {
             stream,
             drained: false,
+            waits: false,
+            woken: None,
             failed: None,
         }
     }
@@ -88,10 +93,24 @@ impl Secured {
     /// Whether a read may bring something. The task is woken for the socket as it would be by TLS;
     /// what is wrong with it shows when it is read.
     fn poll_promising(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.drained {
-            let _readable = ready!(self.stream.get_ref().0.0.poll_read_ready(cx));
-            self.drained = false;
+        if !self.drained {
+            return Poll::Ready(());
         }
+        let socket = &self.stream.get_ref().0.0;
+        let knows = |woken: &Waker| woken.will_wake(cx.waker());
+        let is_known = self.woken.as_ref().is_some_and(knows);
+        // Whom it is to wake, it forgets only when something has come. To ask again takes a lock.
+        if self.waits && is_known && socket.try_io(Interest::READABLE, || Ok(())).is_err() {
+            return Poll::Pending;
+        }
+        self.waits = socket.poll_read_ready(cx).is_pending();
+        if self.waits {
+            if !is_known {
+                self.woken = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        self.drained = false;
         Poll::Ready(())
     }
 
@@ -175,6 +194,7 @@ impl AsyncWrite for Secured {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -264,6 +284,40 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), both)
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_asked_last_is_woken_however_often_it_and_others_ask() {
+        let (mut client, mut server) = pair().await;
+        let ask = |server: &mut Secured, cx: &mut Context<'_>| {
+            let mut room = [0; 8];
+            let mut buffer = ReadBuf::new(&mut room);
+            let asked = Pin::new(server).poll_read(cx, &mut buffer);
+            asked.map(|read| read.map(|()| buffer.filled().to_vec()))
+        };
+        for round in 0..50_u8 {
+            let nobody = &mut Context::from_waker(Waker::noop());
+            let read = async {
+                for _ in 0..round % 3 {
+                    assert!(ask(&mut server, nobody).is_pending());
+                }
+                let read = poll_fn(|cx| match ask(&mut server, cx) {
+                    Poll::Pending => ask(&mut server, cx),
+                    read @ Poll::Ready(_) => read,
+                });
+                read.await.unwrap()
+            };
+            let write = async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                client.write_all(&[round]).await.unwrap();
+                client.flush().await.unwrap();
+            };
+            let both = async { tokio::join!(read, write) };
+            let (read, ()) = tokio::time::timeout(Duration::from_secs(5), both)
+                .await
+                .unwrap();
+            assert_eq!(read, [round]);
+        }
     }
 
     #[tokio::test]

@@ -32,6 +32,16 @@ impl Bound {
         self.tables.authenticators.get(id.0).map(|known| &**known)
     }
 
+    /// Counts a request as under way, until [`Self::request_ends`].
+    pub fn request_begins(&self) {
+        self.shared.in_flight.inc();
+    }
+
+    /// Counts a request as under way no more.
+    pub fn request_ends(&self) {
+        self.shared.in_flight.dec();
+    }
+
     /// Ends a request: counts it, writes its log line, and remembers it if it was refused.
     pub fn record(&self, mut completed: Completed<'_>) {
         let route = self.route(completed.route);

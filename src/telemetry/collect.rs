@@ -245,7 +245,7 @@ fn routes(page: &mut Page, tables: &Tables) {
 fn auth(page: &mut Page, tables: &Tables) {
     page.add(&names::AUTH_VERDICTS, |samples| {
         for known in &tables.authenticators {
-            samples.add(&[&known.label, "ok"], known.valid.get());
+            samples.add(&[&known.label, "ok"], known.valid());
             for (code, count) in known.refused.read() {
                 samples.add(&[&known.label, code.as_str()], count);
             }

@@ -205,11 +205,6 @@ impl Metrics {
         self.shared.refused(reason).inc();
     }
 
-    /// Counts a request as under way until what is given back is dropped.
-    pub fn in_flight(&self) -> Held {
-        Held::new(&self.shared, Counts::Request)
-    }
-
     /// Counts a WebSocket as open until what is given back is dropped.
     pub fn websocket(&self) -> Held {
         self.shared.websockets_opened.inc();
@@ -370,7 +365,6 @@ pub struct Held {
 #[derive(Clone, Copy, Debug)]
 enum Counts {
     Connection(Door),
-    Request,
     WebSocket,
 }
 
@@ -387,7 +381,6 @@ impl Held {
     fn gauge(&self) -> &Gauge {
         match self.what {
             Counts::Connection(door) => &self.shared.door(door).open,
-            Counts::Request => &self.shared.in_flight,
             Counts::WebSocket => &self.shared.websockets,
         }
     }

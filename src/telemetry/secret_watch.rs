@@ -90,7 +90,7 @@ impl Watched {
     }
 
     fn look(&mut self, length: usize, now: Timestamp) {
-        let (good, bad) = (self.metrics.valid.get(), self.metrics.signature_failures());
+        let (good, bad) = (self.metrics.valid(), self.metrics.signature_failures());
         let tally = Tally {
             good: good.saturating_sub(self.good),
             bad: bad.saturating_sub(self.bad),

@@ -176,7 +176,7 @@ impl RouteMetrics {
 #[derive(Debug)]
 pub struct AuthenticatorMetrics {
     pub(super) label: Arc<str>,
-    pub(super) valid: Counter,
+    pub(super) verified: Counter,
     pub(super) refused: CodeCounters,
     pub(super) reused: Counter,
     /// Bits of the credentials whose signature failed since the last look.
@@ -189,12 +189,15 @@ impl AuthenticatorMetrics {
     /// Counts one verdict; `reused` when it was known from before.
     pub fn verdict(&self, outcome: Result<(), Code>, reused: bool) {
         match outcome {
-            Ok(()) => self.valid.inc(),
+            Ok(()) if reused => self.reused.inc(),
+            Ok(()) => self.verified.inc(),
             Err(code) => self.refused.inc(code),
         }
-        if reused {
-            self.reused.inc();
-        }
+    }
+
+    /// Credentials that held, whether known from before or not.
+    pub(super) fn valid(&self) -> u64 {
+        self.verified.get() + self.reused.get()
     }
 
     /// Keeps the bit of a credential whose signature failed
@@ -334,7 +337,7 @@ impl AuthenticatorMetrics {
     fn new(label: Arc<str>) -> Self {
         Self {
             label,
-            valid: Counter::default(),
+            verified: Counter::default(),
             refused: CodeCounters::default(),
             reused: Counter::default(),
             marks: AtomicU64::new(0),

@@ -274,14 +274,16 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub struct AnswerBody {
     exchange: Option<Exchange>,
-    hygiene: Arc<Hygiene>,
+    /// Where there may be trailers.
+    hygiene: Option<Arc<Hygiene>>,
 }
 
 impl AnswerBody {
-    pub(super) const fn new(exchange: Exchange, hygiene: Arc<Hygiene>) -> Self {
+    pub(super) fn new(exchange: Exchange, hygiene: &Arc<Hygiene>) -> Self {
+        let may_trail = exchange.link.body_left().is_none();
         Self {
             exchange: Some(exchange),
-            hygiene,
+            hygiene: may_trail.then(|| Arc::clone(hygiene)),
         }
     }
 }
@@ -302,7 +304,10 @@ impl Body for AnswerBody {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            cleanse_trailers(&this.hygiene, trailers);
+            match &this.hygiene {
+                Some(hygiene) => cleanse_trailers(hygiene, trailers),
+                None => trailers.clear(),
+            }
         }
         let is_over = exchange.link.is_end_of_body();
         match &frame {

@@ -29,8 +29,8 @@ use crate::telemetry::spans::{Finished, Recording, Try};
 pub struct Answer {
     /// The app's answer; its head is as the app sent it.
     pub response: Response<AnswerOr>,
-    /// The server that answered.
-    pub server: Arc<Server>,
+    /// The server that answered, as the log names it.
+    pub server: Arc<str>,
     /// Servers tried before it.
     pub retries: u32,
     /// A new value for the sticky cookie.
@@ -240,7 +240,7 @@ impl Upstream {
             exchange.finish();
             AnswerOr::Empty
         } else {
-            AnswerOr::Body(AnswerBody::new(exchange, Arc::clone(terms.hygiene)))
+            AnswerOr::Body(AnswerBody::new(exchange, terms.hygiene))
         };
         let mut response = Response::new(body);
         *response.status_mut() = received.status;
@@ -252,7 +252,7 @@ impl Upstream {
             .and_then(|text| u64::from_str_radix(text, 16).ok());
         Ok(Answer {
             response,
-            server: Arc::clone(server),
+            server: Arc::clone(&server.settings.label),
             retries,
             sticky: sticky.filter(|id| known != Some(*id)),
         })

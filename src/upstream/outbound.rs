@@ -94,7 +94,7 @@ impl<'a> Outbound<'a> {
         facts: &Facts<'a, '_>,
         permit: &'a Permit,
     ) -> Self {
-        facts.policy.hygiene.cleanse(&mut headers, facts.websocket);
+        let has_cookies = facts.policy.hygiene.cleanse(&mut headers, facts.websocket);
         if facts.websocket {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -102,11 +102,11 @@ impl<'a> Outbound<'a> {
         if facts.hides_bearer {
             websocket::strip_bearer(&mut headers);
         }
-        let sticky = take_cookie(&mut headers, STICKY_COOKIE);
-        if let Some(name) = &facts.policy.session_cookie {
-            take_cookie(&mut headers, name);
-            drop_cookies(&mut headers, FLOW_COOKIE);
-        }
+        let sticky = if has_cookies {
+            take_own_cookies(&mut headers, facts.policy)
+        } else {
+            None
+        };
         for refused in facts.refused {
             match refused {
                 Refused::Header(name) => drop(headers.remove(*name)),
@@ -206,6 +206,15 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 // Names to be borrowed for as long as a request takes.
 static HOST_NAME: HeaderName = HOST;
 static TRACEPARENT_NAME: HeaderName = TRACEPARENT;
+
+/// Takes the gateway's own cookies out, and gives what the sticky one says.
+fn take_own_cookies(headers: &mut HeaderMap, policy: &Policy) -> Option<Box<str>> {
+    if let Some(name) = &policy.session_cookie {
+        take_cookie(headers, name);
+        drop_cookies(headers, FLOW_COOKIE);
+    }
+    take_cookie(headers, STICKY_COOKIE)
+}
 
 /// Tells the app who is calling. The client's own headers of these names are gone already.
 fn introduce<'a>(own: &mut Own<'a>, caller: Option<&'a Caller>, facts: &Facts<'a, '_>) {

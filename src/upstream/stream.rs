@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -158,6 +158,25 @@ async fn secure(server: &Server, tcp: TcpStream) -> Result<Stream, UpstreamError
             source,
         })?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl Stream {
+    /// Whether nothing has come on an idle connection: no bytes, and no end.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let came = &mut [0];
+        let tried = match self {
+            // Nobody waits, so nobody is put down to be woken.
+            Self::Tcp(stream) => stream.try_read(came),
+            Self::Unix(stream) => stream.try_read(came),
+            Self::Tls(stream) => {
+                let cx = &mut Context::from_waker(Waker::noop());
+                return Pin::new(stream)
+                    .poll_read(cx, &mut ReadBuf::new(came))
+                    .is_pending();
+            }
+        };
+        tried.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl AsyncRead for Stream {

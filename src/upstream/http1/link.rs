@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -112,8 +112,7 @@ impl Link {
 
     /// Whether an idle connection is still good: nothing has come of it, no end and no bytes.
     pub(crate) fn is_idle(&mut self) -> bool {
-        let cx = &mut Context::from_waker(Waker::noop());
-        self.may_be_kept() && self.poll_read(cx).is_pending()
+        self.may_be_kept() && self.stream.is_quiet()
     }
 
     /// Whether the connection can carry another request after this one.
