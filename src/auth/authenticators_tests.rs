@@ -144,7 +144,7 @@ fn other_identity_names_do_not_get_callers_made_for_the_old_ones() {
         let second = Authenticators::assemble_all(&[app()], &renamed, Some(&first)).unwrap();
         let attempt = ask(&second, &get(&headers)).await;
         let caller = attempt.caller.unwrap();
-        assert_eq!(caller.headers()[0].0, "remote-user");
+        assert_eq!(caller.headers().fields()[0].0, "remote-user");
     });
 }
 

@@ -68,7 +68,7 @@ impl Learned {
         names: &IdentityNames,
         verdicts: &Verdicts,
     ) -> Arc<Caller> {
-        let bytes = CALLER + 2 * weight_of(&identity) + known.bearer.map_or(0, str::len);
+        let bytes = CALLER + 3 * weight_of(&identity) + 2 * known.bearer.map_or(0, str::len);
         let caller = names.introduce(identity).bound(known.bond);
         let caller = caller.ended_by(known.endings);
         let caller = Arc::new(match known.bearer {

@@ -3,14 +3,13 @@
 
 use std::ops::Deref;
 
-use http::header::HOST;
-use http::{HeaderName, HeaderValue};
-
 use super::judge::{Subject, Who};
 use crate::gateway::Snapshot;
 use crate::policy::denial::{Code, Denial};
 use crate::policy::forwarded::{self, Client};
 use crate::policy::host::{Authority, parse_authority};
+use crate::policy::written::Written;
+use http::header::HOST;
 
 /// Who came, and for which host.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub struct Arrival {
     /// The host as routes match it.
     pub host: Box<str>,
     /// What apps are told of it.
-    pub forwarded: [(HeaderName, HeaderValue); 4],
+    pub forwarded: Written,
     /// The snapshot that it was worked out with.
     serial: u64,
     /// Whether a trusted proxy had its say: then each request may come from another client.

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::policy::host::{Authority, parse_authority, parse_port};
+use crate::policy::written::Written;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -180,13 +181,13 @@ pub fn resolve(
 }
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, each once. The client's own must be gone.
-pub fn fields(client: &Client) -> [(HeaderName, HeaderValue); 4] {
+pub fn fields(client: &Client) -> Written {
     let port = match client.port {
         443 => HeaderValue::from_static("443"),
         80 => HeaderValue::from_static("80"),
         port => HeaderValue::from(port),
     };
-    [
+    Written::new(vec![
         (FORWARDED_FOR, client.chain.clone()),
         (
             FORWARDED_PROTO,
@@ -194,7 +195,7 @@ pub fn fields(client: &Client) -> [(HeaderName, HeaderValue); 4] {
         ),
         (FORWARDED_HOST, client.host.clone()),
         (FORWARDED_PORT, port),
-    ]
+    ])
 }
 
 /// From the peer to the client. Nearly always one or two addresses.
@@ -536,7 +537,8 @@ mod tests {
 
     #[test]
     fn each_forwarding_header_is_sent_once() {
-        let headers: HeaderMap = fields(&client(&[], "192.0.2.7", &[])).into_iter().collect();
+        let fields = fields(&client(&[], "192.0.2.7", &[]));
+        let headers: HeaderMap = fields.fields().iter().cloned().collect();
         assert_eq!(headers.len(), 4);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
         assert_eq!(headers["x-forwarded-proto"], "http");

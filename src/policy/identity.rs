@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::policy::written::Written;
 
 /// What a valid credential says about its bearer.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,7 +162,7 @@ impl IdentityNames {
         }
         Caller {
             identity,
-            headers: headers.into_boxed_slice(),
+            headers: Written::new(headers),
             bond: None,
             endings: None,
         }
@@ -172,7 +173,7 @@ impl IdentityNames {
 #[derive(Debug)]
 pub struct Caller {
     identity: Identity,
-    headers: Box<[(HeaderName, HeaderValue)]>,
+    headers: Written,
     bond: Option<Bond>,
     endings: Option<Endings>,
 }
@@ -235,10 +236,10 @@ impl Caller {
             return self;
         };
         value.set_sensitive(true);
-        let mut headers = self.headers.into_vec();
+        let mut headers = self.headers.fields().to_vec();
         headers.push((AUTHORIZATION, value));
         Self {
-            headers: headers.into_boxed_slice(),
+            headers: Written::new(headers),
             ..self
         }
     }
@@ -271,7 +272,7 @@ impl Caller {
 
     /// The headers that the app gets, each name once.
     #[must_use]
-    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+    pub const fn headers(&self) -> &Written {
         &self.headers
     }
 }
@@ -345,7 +346,11 @@ mod tests {
     }
 
     fn told(caller: &Caller, name: &str) -> Option<String> {
-        let found = caller.headers().iter().find(|(have, _)| have == name);
+        let found = caller
+            .headers()
+            .fields()
+            .iter()
+            .find(|(have, _)| have == name);
         found.map(|(_, value)| value.to_str().unwrap().to_owned())
     }
 

@@ -29,6 +29,7 @@ pub mod security_headers;
 pub mod set_cookie;
 pub mod sign_in;
 pub mod websocket;
+pub mod written;
 
 use std::sync::Arc;
 

@@ -36,7 +36,7 @@ use name::Name;
 use server::{Place, Server, ServerTls, Upstream};
 use standing::Standing;
 
-pub(crate) use http1::{chunk_size, field};
+pub(crate) use http1::chunk_size;
 
 /// Every upstream, in the order of `UpstreamId`.
 #[derive(Debug, Default)]

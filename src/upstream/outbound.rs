@@ -15,10 +15,10 @@ use smallvec::SmallVec;
 use super::body::RequestBody;
 use crate::policy::cookie::{drop_cookies, take_cookie};
 use crate::policy::forwarded::Client;
-use crate::policy::identity::Caller;
 use crate::policy::path::CanonicalPath;
 use crate::policy::requirement::Permit;
 use crate::policy::route::{Forward, HeaderEdits, Route};
+use crate::policy::written::Written;
 use crate::policy::{Policy, websocket};
 use crate::signin::oidc::FLOW_COOKIE;
 
@@ -37,7 +37,7 @@ pub struct Facts<'a, 'p> {
     /// Who the client is.
     pub client: &'a Client,
     /// The forwarding headers that tell of it, each once.
-    pub forwarded: &'a [(HeaderName, HeaderValue)],
+    pub forwarded: &'a Written,
     /// The path that was judged.
     pub path: &'p CanonicalPath<'p>,
     /// The request id.
@@ -76,6 +76,8 @@ pub struct Outbound<'a> {
     headers: HeaderMap,
     /// The gateway's own, each name once; they take the place of any in `headers`.
     own: Own<'a>,
+    /// More of them, with their lines.
+    written: SmallVec<[&'a Written; 2]>,
     /// The trace context of one try, in the place of the request's.
     traced: Option<HeaderValue>,
     pub(super) body: RequestBody,
@@ -117,9 +119,22 @@ impl<'a> Outbound<'a> {
         own.push((&HOST_NAME, &facts.client.authority));
         own.push((&facts.policy.request_id, facts.request_id));
         own.push((&TRACEPARENT_NAME, facts.traceparent));
-        own.extend(facts.forwarded.iter().map(|(name, value)| (name, value)));
-        introduce(&mut own, permit.caller().map(|caller| &**caller), facts);
+        let mut written = SmallVec::<[&'a Written; 2]>::new();
+        written.push(facts.forwarded);
+        if let Some(caller) = permit.caller() {
+            // The client's own headers of these names are gone already.
+            written.push(caller.headers());
+            if let (Some(name), Some(value)) = (&facts.policy.identity.assertion, facts.assertion) {
+                own.push((name, value));
+            }
+        }
         let HeaderEdits { set, remove } = &facts.route.request_headers;
+        if !set.is_empty() || !remove.is_empty() {
+            // Any of them may be meant.
+            for each in written.drain(..) {
+                own.extend(each.fields().iter().map(|(name, value)| (name, value)));
+            }
+        }
         for name in remove {
             headers.remove(name);
             own.retain(|(have, _)| *have != name);
@@ -133,6 +148,7 @@ impl<'a> Outbound<'a> {
             target: target(uri, facts),
             headers,
             own,
+            written,
             traced: None,
             body,
             sticky,
@@ -150,18 +166,29 @@ impl<'a> Outbound<'a> {
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut all = self.headers.clone();
+        let fields = self.written.iter().flat_map(|written| written.fields());
         let own = self.own.iter().copied();
+        let own = own.chain(fields.map(|(name, value)| (name, value)));
         all.extend(own.map(|(name, value)| (name.clone(), value.clone())));
         all
     }
 
-    /// The headers that the app will get, in the order in which they are written.
+    /// The headers that the app will get beside those of [`Self::written`], in the order in which
+    /// they are written.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let theirs = self
-            .headers
-            .iter()
-            .filter(|(name, _)| self.own.iter().all(|(own, _)| own != name));
+        let theirs = self.headers.iter().filter(|(name, _)| !self.is_own(name));
         self.own.iter().map(|own| self.of_try(*own)).chain(theirs)
+    }
+
+    /// The gateway's own headers whose lines are there already.
+    pub(super) fn written(&self) -> &[&'a Written] {
+        &self.written
+    }
+
+    /// Whether the gateway says itself what stands under this name.
+    fn is_own(&self, name: &HeaderName) -> bool {
+        let mut written = self.written.iter().flat_map(|written| written.fields());
+        self.own.iter().any(|(own, _)| *own == name) || written.any(|(own, _)| own == name)
     }
 
     /// What a try gets of the gateway's own: its trace context, unless the route sets one.
@@ -214,17 +241,6 @@ fn take_own_cookies(headers: &mut HeaderMap, policy: &Policy) -> Option<Box<str>
         drop_cookies(headers, FLOW_COOKIE);
     }
     take_cookie(headers, STICKY_COOKIE)
-}
-
-/// Tells the app who is calling. The client's own headers of these names are gone already.
-fn introduce<'a>(own: &mut Own<'a>, caller: Option<&'a Caller>, facts: &Facts<'a, '_>) {
-    let Some(caller) = caller else {
-        return;
-    };
-    own.extend(caller.headers().iter().map(|(name, value)| (name, value)));
-    if let (Some(name), Some(value)) = (&facts.policy.identity.assertion, facts.assertion) {
-        own.push((name, value));
-    }
 }
 
 /// The origin-form target: the path that was judged, with the route's prefixes changed, and the

@@ -171,7 +171,11 @@ pub(super) fn question(
         UpstreamHost::Fixed(host) => host.clone(),
     };
     let agent = concat!("portcullis-doctor/", env!("CARGO_PKG_VERSION"));
-    let mut headers: HeaderMap = forwarded::fields(&client).into_iter().collect();
+    let mut headers: HeaderMap = forwarded::fields(&client)
+        .fields()
+        .iter()
+        .cloned()
+        .collect();
     headers.insert(HOST, sent.clone());
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     headers.insert(ACCEPT, HeaderValue::from_static("text/html, */*;q=0.8"));

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::SizeHint;
 
 use crate::clock;
-use crate::upstream::field;
+use crate::policy::written;
 
 /// What an answer needs to know of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,12 +150,12 @@ fn status_line(lines: &mut Vec<u8>, status: StatusCode) {
 }
 
 fn line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    field(lines, name.as_str().as_bytes(), value.as_bytes());
+    written::line(lines, name.as_str().as_bytes(), value.as_bytes());
 }
 
 fn length_line(lines: &mut Vec<u8>, length: u64) {
     let mut digits = itoa::Buffer::new();
-    field(lines, b"content-length", digits.format(length).as_bytes());
+    written::line(lines, b"content-length", digits.format(length).as_bytes());
 }
 
 fn length(value: &HeaderValue) -> Option<u64> {

@@ -59,7 +59,7 @@ pub(crate) async fn ask_with(
     let close = HeaderValue::from_static("close");
     let fields = headers.iter().chain([(&CONNECTION, &close)]);
     let mut out = Vec::new();
-    encode::head(&mut out, line, fields, None, Framing::None);
+    encode::head(&mut out, line, fields, &[], None, Framing::None);
     stream.write_all(&out).await?;
     stream.flush().await?;
     let mut read = BytesMut::new();

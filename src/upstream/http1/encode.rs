@@ -3,6 +3,8 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use crate::policy::written::{Written, line};
+
 /// Room for most heads, in bytes.
 const USUAL_HEAD: usize = 1024;
 /// Room that a connection keeps while it rests, in bytes.
@@ -58,12 +60,13 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// Writes the head. `host` takes the place of the request's own where given; the framing's field
-/// takes the place of any that is there.
+/// Writes the head: `fields`, and behind them what is `written` already. `host` takes the place of the
+/// request's own where given; the framing's field takes the place of any that is there.
 pub(super) fn head<'f>(
     out: &mut Vec<u8>,
     (method, target): (&Method, &Uri),
     fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+    written: &[&Written],
     host: Option<&HeaderValue>,
     framing: Framing,
 ) {
@@ -80,27 +83,19 @@ pub(super) fn head<'f>(
             continue;
         }
         let value = host.filter(|_| *name == HOST).unwrap_or(value);
-        field(out, name.as_str().as_bytes(), value.as_bytes());
+        line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    for written in written {
+        out.extend_from_slice(written.lines());
     }
     match framing {
         Framing::None => {}
         Framing::Length(length) => {
-            field(
-                out,
-                b"content-length",
-                itoa::Buffer::new().format(length).as_bytes(),
-            );
+            let mut digits = itoa::Buffer::new();
+            line(out, b"content-length", digits.format(length).as_bytes());
         }
-        Framing::Chunked => field(out, b"transfer-encoding", b"chunked"),
+        Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// One header line. A `HeaderValue` holds no CR, LF or NUL.
-pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -122,7 +117,7 @@ pub(crate) fn chunk_size(out: &mut Vec<u8>, size: usize) {
 pub(super) fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        field(out, name.as_str().as_bytes(), value.as_bytes());
+        line(out, name.as_str().as_bytes(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -143,6 +138,10 @@ mod tests {
             &mut out,
             (&Method::POST, &uri),
             headers.iter(),
+            &[&Written::new(vec![(
+                HeaderName::from_static("x-b"),
+                HeaderValue::from_static("3"),
+            )])],
             host,
             Framing::Length(3),
         );
@@ -156,7 +155,7 @@ mod tests {
             text.starts_with("POST /a?b=c HTTP/1.1\r\n") && text.contains("host: app.example\r\n")
         );
         assert!(text.contains("x-a: 1\r\n") && text.contains("x-a: 2\r\n"));
-        assert!(text.ends_with("content-length: 3\r\n\r\n"));
+        assert!(text.ends_with("\r\nx-b: 3\r\ncontent-length: 3\r\n\r\n"));
         assert_eq!(text.matches("content-length").count(), 1);
     }
 

@@ -132,7 +132,8 @@ impl Link {
         let framing = framing(&body, method);
         self.out.clear();
         let line = (method, outbound.target());
-        encode::head(self.out.end(), line, outbound.fields(), host, framing);
+        let (fields, written) = (outbound.fields(), outbound.written());
+        encode::head(self.out.end(), line, fields, written, host, framing);
         self.upload = Upload {
             done: false,
             chunked: framing == Framing::Chunked,

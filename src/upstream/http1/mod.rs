@@ -11,5 +11,5 @@ mod encode;
 mod head;
 mod link;
 
-pub(crate) use encode::{chunk_size, field};
+pub(crate) use encode::chunk_size;
 pub(super) use link::{Failure, Link, Received};
