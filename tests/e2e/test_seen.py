@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import jwt
@@ -11,6 +12,8 @@ import pytest
 
 from harness.certs import ec_key, private_pem
 from harness.check import passed, refused, seen_by_app
+from harness.ports import wait_for
+from harness.raw import over_tls
 from harness.tokens import bearer, simplejwt
 
 TOML = """
@@ -111,6 +114,26 @@ def test_requests_are_counted_by_route_method_and_status_class(gate):
     has(changes, "requests", "total", "/health/", "2xx", by=3)
     changes = grown(gate, lambda: gate.get("/dead"))
     has(changes, "requests", "/dead", "5xx")
+
+
+def test_a_request_is_under_way_from_its_head_on_until_it_is_over_or_its_client_left(gate):
+    def under_way():
+        return [value for name, _, value in gate.metrics() if name == "portcullis_requests_in_flight"]
+
+    credentials = bearer(simplejwt())
+    with ThreadPoolExecutor() as pool:
+        slow = [pool.submit(gate.get, "/api/slow/?seconds=2", headers=credentials) for _ in range(3)]
+        wait_for(lambda: under_way() == [3], 5, "three requests to be under way")
+        for answer in slow:
+            passed(answer.result())
+    wait_for(lambda: under_way() == [0], 5, "all three to be over")
+    with over_tls(gate) as raw:
+        raw.send(
+            "GET /api/slow/?seconds=3 HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: {credentials['Authorization']}\r\n\r\n".encode()
+        )
+        wait_for(lambda: under_way() == [1], 2, "another one to be under way")
+    wait_for(lambda: under_way() == [0], 2, "the request of a client that left to be over")
 
 
 def test_verdicts_are_counted_by_authenticator_and_code(gate):
