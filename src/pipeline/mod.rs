@@ -18,4 +18,5 @@ pub mod serve;
 mod sign_in;
 mod sign_out;
 pub mod socket;
+mod stay;
 pub mod trace;

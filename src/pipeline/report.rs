@@ -54,6 +54,13 @@ impl Times {
         self.answered = Some(clock::monotonic());
     }
 
+    /// Nobody waits for an answer any more. What was waited for the app is the app's time.
+    pub(super) fn given_up(&mut self) {
+        if self.sent.is_some() && self.answered.is_none() {
+            self.answered();
+        }
+    }
+
     fn app(&self) -> Option<Duration> {
         Some(self.answered?.saturating_duration_since(self.sent?))
     }

@@ -14,6 +14,7 @@ use super::look::Look;
 use super::report::{Report, Seen, Settled, Times, UnderWay};
 use super::respond;
 use super::socket::{self, Becomes};
+use super::stay::Stay;
 use crate::clock::{self, Timestamp};
 use crate::gateway::{Gateway, Snapshot};
 use crate::policy::cors;
@@ -108,15 +109,14 @@ pub(super) struct Visit<'a> {
 /// request itself is a stand-in.
 pub async fn serve(
     visitor: &Visitor,
-    brought: Brought,
-    violation: Option<Denial>,
-    interim: Option<PassInterim<'_>>,
-) -> (Response<Body>, Option<Box<Becomes>>) {
-    let Brought {
+    Brought {
         head,
         body: incoming,
         opening,
-    } = brought;
+    }: Brought,
+    violation: Option<Denial>,
+    interim: Option<PassInterim<'_>>,
+) -> (Response<Body>, Option<Box<Becomes>>) {
     let under_way = UnderWay::begin(visitor.gateway.snapshot());
     let gate = under_way.gate();
     let request::Parts {
@@ -133,6 +133,16 @@ pub async fn serve(
     let preflight = cors::is_preflight(&method, &headers);
     let mut judged = Judged::default();
     let kept_method = method.clone();
+    let stay = Stay {
+        visit: &mut visit,
+        judged: &mut judged,
+        method: &kept_method,
+        uri: &uri,
+        version,
+        head_bytes,
+        preflight,
+        is_over: false,
+    };
     let outcome = if let Some(denial) = violation {
         Err(denial)
     } else {
@@ -144,31 +154,33 @@ pub async fn serve(
             peer: &visitor.peer,
             target_limit: gate.settings.server.limits.request_line,
             opening,
-            came: Some(visit.times.started()),
-            recording: visit.recording.as_deref(),
+            came: Some(stay.visit.times.started()),
+            recording: stay.visit.recording.as_deref(),
         };
         let verdict = {
             let place = subject.recording.map(Recording::here);
             let known = visitor.known();
-            let judging = judge(gate, &subject, Who::Bearer, now, known, &mut judged);
+            let judging = judge(gate, &subject, Who::Bearer, now, known, stay.judged);
             under(place, pin!(judging)).await
         };
         match verdict {
             Err(denial) => {
                 let request = (&method, &uri, &headers);
-                Err(visit.or_sign_in(denial, &judged, request, &look).await)
+                let judged = &*stay.judged;
+                Err(stay.visit.or_sign_in(denial, judged, request, &look).await)
             }
             Ok(Verdict::Preflight(answer)) => {
-                visit.preflighted = true;
+                stay.visit.preflighted = true;
                 Ok(allowed(answer))
             }
             Ok(Verdict::Permitted(permit)) => {
-                visit
-                    .act(&judged, permit, (method, &uri, headers), incoming)
-                    .await
+                let request = (method, &uri, headers);
+                let (visit, judged) = (&mut *stay.visit, &*stay.judged);
+                visit.act(judged, permit, request, incoming).await
             }
         }
     };
+    stay.end();
     visitor.remember(&judged);
     let (mut answer, denial) = match outcome {
         Ok(answer) => (answer, None),

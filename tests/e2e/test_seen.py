@@ -207,6 +207,28 @@ def test_the_log_has_one_json_line_a_request_with_everything_in_it(gate):
     assert gate.access_line(denied)["code"] == "token_expired"
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_a_request_whose_client_leaves_before_it_is_answered_has_its_line_too(gate, need, version):
+    changes = grown(gate, lambda: leave(gate, need, version))
+    has(changes, "requests_total", "/api/{*rest}", "4xx")
+    has(changes, "answers_cut_off", "/api/{*rest}")
+    line = [line for line in gate.log_lines() if line.get("path") == "/api/slow/"][-1]
+    assert (line["status"], line["cut_off"], line["user"], line["response_bytes"]) == (499, True, "1", 0)
+    assert line["level"] == "info" and "code" not in line
+    # What was waited for the app is the app's time.
+    assert line["app_ms"] > 700 and line["gateway_ms"] < 500
+
+
+def leave(gate, need, version):
+    """Asks for what takes three seconds, and does not wait for it."""
+    command = [need("curl"), "--silent", version, "--cacert", gate.ca_file, "--max-time", "1"]
+    authorization = f"Authorization: {bearer(simplejwt())['Authorization']}"
+    done = subprocess.run(
+        [*command, "-H", authorization, gate.https_url + "/api/slow/?seconds=3"], capture_output=True, timeout=15
+    )
+    assert done.returncode == 28, "curl gives up by itself"
+
+
 def test_no_token_secret_or_query_value_is_ever_written(gate):
     good, late = simplejwt(user_id="9"), simplejwt(lifetime=-60)
     cookie = "sessionid=cookie-value-that-is-secret"
