@@ -45,7 +45,7 @@ macro_rules! metrics {
 
 metrics! {
     REQUESTS = Counter "portcullis_requests_total" ["route", "method", "status"] "requests"
-        "Requests answered, by route, method class (read, write, other) and status class.";
+        "Requests that were answered or given up by their client (499), by route, method class (read, write, other) and status class.";
     DENIALS = Counter "portcullis_denials_total" ["route", "code"] "requests"
         "Requests that the gateway refused, by route and code.";
     OBSERVED_DENIALS = Counter "portcullis_observed_denials_total" ["route", "code"] "requests"
@@ -55,15 +55,15 @@ metrics! {
     GATEWAY_SECONDS = Histogram "portcullis_gateway_duration_seconds" ["route"] "seconds"
         "Time that a request spent in the gateway itself, without the app.";
     APP_SECONDS = Histogram "portcullis_upstream_duration_seconds" ["route"] "seconds"
-        "Time from sending a request to the app until the head of its answer.";
+        "Time from sending a request to the app until the head of its answer, or until its client gave it up.";
     REQUEST_BYTES = Counter "portcullis_request_bytes_total" ["route"] "bytes"
         "Bytes of requests taken from clients.";
     RESPONSE_BYTES = Counter "portcullis_response_bytes_total" ["route"] "bytes"
         "Bytes of answer bodies sent to clients.";
     ANSWERS_CUT_OFF = Counter "portcullis_answers_cut_off_total" ["route"] "answers"
-        "Answers that ended before they were complete, by the app's or the client's doing.";
+        "Answers that ended before they were complete or begun, by the app's or the client's doing.";
     REQUESTS_IN_FLIGHT = Gauge "portcullis_requests_in_flight" [] "requests"
-        "Requests under way.";
+        "Requests under way, each from its head to the end of its answer.";
 
     AUTH_VERDICTS = Counter "portcullis_auth_verdicts_total" ["authenticator", "code"] "verdicts"
         "Credentials judged, by authenticator and code; `ok` for a valid one.";
