@@ -141,7 +141,7 @@ impl Settled {
     pub(super) fn of(
         gate: &Snapshot,
         peer: &Peer,
-        judged: Judged<'_>,
+        judged: &mut Judged<'_>,
         denial: Option<&Denial>,
     ) -> Self {
         for one in judged.attempt.iter().flat_map(|attempt| &attempt.tries) {
@@ -153,14 +153,14 @@ impl Settled {
             }
         }
         let objected = denial.or(judged.overlooked.as_ref());
-        let trace = objected.map(|denial| trace::of(gate, &judged, peer, Some(denial)));
+        let trace = objected.map(|denial| trace::of(gate, judged, peer, Some(denial)));
         Self {
             peer: peer.address.ip(),
             tls: peer.tls.as_ref().map(|tls| tls.version),
-            client: judged.client,
-            route: judged.route.map(|route| route.id),
-            caller: judged.caller,
-            overlooked: judged.overlooked,
+            client: judged.client.take(),
+            route: judged.route.as_ref().map(|route| route.id),
+            caller: judged.caller.take(),
+            overlooked: judged.overlooked.take(),
             trace,
         }
     }

@@ -73,7 +73,7 @@ pub type PassInterim<'a> = &'a (dyn Fn(StatusCode, &HeaderMap) + Sync);
 #[derive(Debug)]
 pub struct Brought {
     /// Its head.
-    pub head: request::Parts,
+    pub head: Box<request::Parts>,
     /// Its body.
     pub body: ClientBody,
     /// How it asks for a WebSocket, if it does.
@@ -125,7 +125,7 @@ pub async fn serve(
         version,
         mut headers,
         ..
-    } = head;
+    } = *head;
     let look = Look::at(&headers);
     let mut visit = Visit::begin(visitor, gate, (&mut headers, &look), interim);
     let now = visit.now;
@@ -195,7 +195,8 @@ pub async fn serve(
     let told = denial.as_ref().filter(|_| close.is_some());
     let status = told.map_or(answer.status(), Denial::status);
     visit.finish(&mut answer, &judged, look.origin.as_ref());
-    let settled = Settled::of(gate, &visitor.peer, judged, denial.as_ref());
+    let settled = Settled::of(gate, &visitor.peer, &mut judged, denial.as_ref());
+    drop(judged);
     let seen = Seen {
         request_id: visit.request_id,
         traceparent: visit.traceparent,

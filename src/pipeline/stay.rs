@@ -1,6 +1,5 @@
 //! A request while it waits for its answer: one whose client leaves meanwhile is told of too.
 
-use std::mem;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri, Version};
@@ -39,8 +38,7 @@ impl Drop for Stay<'_, '_, '_> {
             return;
         }
         let visit = &mut *self.visit;
-        let judged = mem::take(self.judged);
-        let settled = Settled::of(visit.gate, &visit.visitor.peer, judged, None);
+        let settled = Settled::of(visit.gate, &visit.visitor.peer, self.judged, None);
         let seen = Seen {
             request_id: visit.request_id.clone(),
             traceparent: visit.traceparent.clone(),

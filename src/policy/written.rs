@@ -10,6 +10,13 @@ use http::{HeaderName, HeaderValue};
 pub struct Written {
     fields: Box<[(HeaderName, HeaderValue)]>,
     lines: Box<[u8]>,
+    /// Which lengths the names have: one bit each, the last for all longer ones.
+    lengths: u64,
+}
+
+/// The bit of a name's length.
+fn glance(name: &HeaderName) -> u64 {
+    1 << name.as_str().len().min(63)
 }
 
 impl Written {
@@ -19,14 +26,22 @@ impl Written {
     pub fn new(fields: Vec<(HeaderName, HeaderValue)>) -> Self {
         let mut fields = fields;
         fields.retain(|(name, _)| ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(name));
-        let mut lines = Vec::new();
+        let (mut lines, mut lengths) = (Vec::new(), 0);
         for (name, value) in &fields {
             line(&mut lines, name.as_str().as_bytes(), value.as_bytes());
+            lengths |= glance(name);
         }
         Self {
             fields: fields.into_boxed_slice(),
             lines: lines.into_boxed_slice(),
+            lengths,
         }
+    }
+
+    /// Whether a field has this name. For most names the length alone says no.
+    #[must_use]
+    pub fn has(&self, name: &HeaderName) -> bool {
+        self.lengths & glance(name) != 0 && self.fields.iter().any(|(have, _)| have == name)
     }
 
     /// The fields.
@@ -79,6 +94,9 @@ mod tests {
         assert_eq!(written.lines(), b"x-auth-user: 7\r\nx-auth-roles: a,b\r\n");
         let names: Vec<_> = written.fields().iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["x-auth-user", "x-auth-roles"]);
+        let has = |name| written.has(&HeaderName::from_static(name));
+        assert!(has("x-auth-user") && has("x-auth-roles"));
+        assert!(!has("x-auth-name") && !has("x-auth-rolex") && !has("host"));
     }
 
     #[test]

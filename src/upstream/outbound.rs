@@ -187,8 +187,8 @@ impl<'a> Outbound<'a> {
 
     /// Whether the gateway says itself what stands under this name.
     fn is_own(&self, name: &HeaderName) -> bool {
-        let mut written = self.written.iter().flat_map(|written| written.fields());
-        self.own.iter().any(|(own, _)| *own == name) || written.any(|(own, _)| own == name)
+        let mut own = self.own.iter();
+        own.any(|(own, _)| *own == name) || self.written.iter().any(|written| written.has(name))
     }
 
     /// What a try gets of the gateway's own: its trace context, unless the route sets one.

@@ -52,7 +52,7 @@ pub(super) async fn serve(
     let answered = {
         let pass = |status, headers: &HeaderMap| early.push(status, headers);
         let brought = Brought {
-            head,
+            head: Box::new(head),
             body: incoming,
             opening,
         };

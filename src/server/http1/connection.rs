@@ -95,7 +95,7 @@ pub(in super::super) async fn once<IO: Stream>(
         }
         Came::Request(parts, _clean) => {
             let asked = Asked::of(&parts.method, parts.version);
-            (asked, answer(Ok(&Request::from_parts(parts, ()))))
+            (asked, answer(Ok(&Request::from_parts(*parts, ()))))
         }
     };
     if write(&mut held, asked, answer, true).await.is_some() {
@@ -130,7 +130,7 @@ impl<IO: Stream> Connection<'_, IO> {
         parts.headers.insert(HOST, nobody);
         let asked = Asked::of(&parts.method, Version::HTTP_11);
         let brought = Brought {
-            head: parts,
+            head: Box::new(parts),
             body: ClientBody::None,
             opening: Opening::Upgrade,
         };
@@ -141,7 +141,7 @@ impl<IO: Stream> Connection<'_, IO> {
         }
     }
 
-    async fn request(&mut self, parts: request::Parts, clean: &CleanHead) -> Next {
+    async fn request(&mut self, parts: Box<request::Parts>, clean: &CleanHead) -> Next {
         let asked = Asked::of(&parts.method, parts.version);
         let body = match clean.framing {
             Framing::Length(0) => None,

@@ -52,13 +52,9 @@ enum Stage {
 
 /// What came of waiting for a head.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly always the large one, and moved once"
-)]
 pub(super) enum Came {
     /// A request.
-    Request(request::Parts, CleanHead),
+    Request(Box<request::Parts>, CleanHead),
     /// What is none, and is to be answered so; nothing is read after it.
     Refused(Denial),
     /// The end.
@@ -140,7 +136,8 @@ impl<IO: AsyncRead + Unpin> Wire<IO> {
                 Ok(Some((parts, clean))) => {
                     self.wait.clear();
                     self.expects = clean.expects == Expects::Continue;
-                    return Poll::Ready(Came::Request(parts, clean));
+                    // From here on it goes from hand to hand.
+                    return Poll::Ready(Came::Request(Box::new(parts), clean));
                 }
                 Ok(None) => {}
                 Err(violation) => return Poll::Ready(self.refuse(violation)),

@@ -1,6 +1,6 @@
 //! The place of a request in a trace, as `traceparent` tells it (W3C Trace Context §3.2).
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::HeaderValue;
 
 /// The bit of the flags that says that the trace is recorded.
@@ -71,12 +71,23 @@ impl TraceContext {
             .simple()
             .encode_lower(&mut span);
         let span = span.get(16..).unwrap_or_default();
-        let mut text = BytesMut::with_capacity(55);
-        for part in ["00-", trace, "-", span, "-"] {
-            text.extend_from_slice(part.as_bytes());
+        let flags = [digit(self.flags >> 4), digit(self.flags & 15)];
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let parts = [
+            (3..35, trace.as_bytes()),
+            (36..52, span.as_bytes()),
+            (53..55, &flags),
+        ];
+        for (place, part) in parts {
+            if let Some(place) = text
+                .get_mut(place)
+                .filter(|place| place.len() == part.len())
+            {
+                place.copy_from_slice(part);
+            }
         }
-        text.extend_from_slice(&[digit(self.flags >> 4), digit(self.flags & 15)]);
-        HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
+        let text = Bytes::from_owner(text);
+        HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 
