@@ -202,7 +202,7 @@ impl TokenReader {
                 let until = verified.identity.expires_at.unwrap_or(Timestamp::MAX);
                 let bond = self.bond(&verified.identity, token);
                 let caller = Arc::new(names.introduce(verified.identity).bound(bond));
-                let bytes = CALLER + 5 * token.len();
+                let bytes = CALLER + 4 * token.len();
                 verdicts.keep(key, Arc::clone(&caller), verified.valid_from, until, bytes);
                 Checked::Valid {
                     caller,

@@ -14,8 +14,8 @@ use crate::auth::bounded::Bounded;
 use crate::clock::Timestamp;
 use crate::policy::identity::Caller;
 
-/// Bytes that all verdicts may hold, about.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that all verdicts may hold, about: those of some thousand users are found again.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Verdicts at most.
 const MAX_ENTRIES: usize = 16_384;
 
@@ -123,5 +123,26 @@ impl Verdicts {
     /// How many verdicts are kept now.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a token of 800 bytes with its caller is taken for.
+    const WEIGHT: usize = 4_000;
+
+    #[test]
+    fn two_thousand_users_that_come_in_turn_are_all_found_again() {
+        let verdicts = Bounded::new(MAX_ENTRIES, MAX_BYTES);
+        for number in 0_u32..2_000 {
+            verdicts.insert(number, (), WEIGHT);
+        }
+        for round in 0..5 {
+            for number in 0..2_000 {
+                assert!(verdicts.get(&number).is_some(), "{number} in round {round}");
+            }
+        }
     }
 }
