@@ -46,7 +46,12 @@ impl Names {
 /// The first byte of a name, and the bit of its length.
 fn glance(name: &str) -> (usize, u64) {
     let first = name.as_bytes().first().copied().unwrap_or(0);
-    (usize::from(first), 1 << name.len().min(63))
+    (usize::from(first), length_bit(name))
+}
+
+/// The bit of a name's length, the last for all longer ones.
+pub(super) fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 #[cfg(test)]

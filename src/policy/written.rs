@@ -5,18 +5,15 @@ use std::fmt;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 
+use crate::policy::names::length_bit;
+
 /// Fields, and how they stand on the wire.
 #[derive(Clone)]
 pub struct Written {
     fields: Box<[(HeaderName, HeaderValue)]>,
     lines: Box<[u8]>,
-    /// Which lengths the names have: one bit each, the last for all longer ones.
+    /// Which lengths the names have: by [`length_bit`].
     lengths: u64,
-}
-
-/// The bit of a name's length.
-fn glance(name: &HeaderName) -> u64 {
-    1 << name.as_str().len().min(63)
 }
 
 impl Written {
@@ -29,7 +26,7 @@ impl Written {
         let (mut lines, mut lengths) = (Vec::new(), 0);
         for (name, value) in &fields {
             line(&mut lines, name.as_str().as_bytes(), value.as_bytes());
-            lengths |= glance(name);
+            lengths |= length_bit(name.as_str());
         }
         Self {
             fields: fields.into_boxed_slice(),
@@ -41,7 +38,8 @@ impl Written {
     /// Whether a field has this name. For most names the length alone says no.
     #[must_use]
     pub fn has(&self, name: &HeaderName) -> bool {
-        self.lengths & glance(name) != 0 && self.fields.iter().any(|(have, _)| have == name)
+        self.lengths & length_bit(name.as_str()) != 0
+            && self.fields.iter().any(|(have, _)| have == name)
     }
 
     /// The fields.

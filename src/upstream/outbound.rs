@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::HOST;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
@@ -97,10 +97,6 @@ impl<'a> Outbound<'a> {
         permit: &'a Permit,
     ) -> Self {
         let has_cookies = facts.policy.hygiene.cleanse(&mut headers, facts.websocket);
-        if facts.websocket {
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
         if facts.hides_bearer {
             websocket::strip_bearer(&mut headers);
         }
